@@ -1,0 +1,206 @@
+"""`python -m zoo`: what is in a repository, and does it still work?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from zoo import BUNDLED
+from zoo.card import Card, ImageTask, SeriesTask, TextTask
+from zoo.errors import RepositoryError, ZooError
+from zoo.package import read_card
+from zoo.repository import ModelVersion, Problem, scan
+
+app = typer.Typer(
+    help="Look into a model repository: what it holds, what a model says about itself, whether it still works.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Repository = Annotated[
+    Path, typer.Option("--repository", "-r", help="Folder of models. Default: the bundled zoo.", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model.")]
+Version = Annotated[int | None, typer.Option("--version", "-v", help="Version. Default: the highest.")]
+
+console = Console()
+errors = Console(stderr=True)
+
+
+@app.command("list")
+def list_models(repository: Repository = BUNDLED, as_json: AsJson = False) -> None:
+    """List the models of a repository."""
+    found = scan(repository)
+    rows = [_list_row(version) for version in found.versions] + [_problem_row(problem) for problem in found.problems]
+    if as_json:
+        console.print_json(json.dumps(rows))
+        return
+    table = Table("model", "version", "task", "test", "MiB", "description", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(escape(str(row[key])) for key in ("model", "version", "task", "test", "mib", "description")))
+    console.print(table if rows else f"no models in {repository}")
+
+
+@app.command()
+def show(model: ModelName, repository: Repository = BUNDLED, version: Version = None, as_json: AsJson = False) -> None:
+    """Show what a model says about itself: task, input, labels, preprocessing, metrics, licence, provenance."""
+    chosen = _choose(repository, model, version)[-1]
+    card = read_card(chosen.path)
+    if card is None:
+        errors.print(f"{escape(str(chosen.path))} has no card: an ONNX file of another exporter.", soft_wrap=True)
+        return
+    if as_json:
+        console.print_json(card.model_dump_json(exclude={"golden": {"samples"}}))
+        return
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for key, value in _describe(chosen, card):
+        table.add_row(key, escape(value))
+    console.print(table)
+
+
+@app.command()
+def verify(
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="Name of a model. Default: all.")] = None,
+    repository: Repository = BUNDLED,
+    version: Version = None,
+) -> None:
+    """Run the golden samples again on this machine's CPU; exit 1 if a model does not reproduce them."""
+    failed = 0
+    for chosen in _choose(repository, model, version):
+        try:
+            result, style = _verify(chosen), "green"
+        except ZooError as exc:
+            result, style, failed = str(exc), "red", failed + 1
+        console.print(f"[{style}]{escape(f'{chosen.name} {chosen.version}')}[/]: {escape(result)}", soft_wrap=True)
+    problems = scan(repository).problems if model is None else ()
+    for problem in problems:
+        console.print(f"[red]{escape(problem.name)}[/]: {escape(problem.reason)}", soft_wrap=True)
+    if failed or problems:
+        raise typer.Exit(1)
+
+
+def _verify(chosen: ModelVersion) -> str:
+    from zoo.golden import check_golden
+    from zoo.runtime import make_run, open_session
+
+    card = read_card(chosen.path)
+    session = open_session(chosen.path)
+    if card is None or not card.golden.samples:
+        return "opens, but has no golden samples to check"
+    worst = check_golden(card, make_run(session))
+    return f"{len(card.golden.samples)} golden samples reproduced (largest error {worst:.1%} of the tolerance)"
+
+
+def _choose(repository: Path, model: str | None, version: int | None) -> list[ModelVersion]:
+    versions = scan(repository).versions
+    chosen = [item for item in versions if (model is None or item.name == model) and version in (None, item.version)]
+    if not chosen and model is not None:
+        there = ", ".join(f"{item.name} {item.version}" for item in versions) or "nothing"
+        wanted = model if version is None else f"{model} version {version}"
+        raise RepositoryError(f"no model {wanted} in {repository}; it has {there}")
+    return chosen
+
+
+def _list_row(version: ModelVersion) -> dict[str, object]:
+    row: dict[str, object] = {"model": version.name, "version": version.version, "task": "", "test": ""}
+    row["mib"] = round(version.path.stat().st_size / 2**20, 1)
+    try:
+        card = read_card(version.path)
+    except ZooError as exc:
+        return row | {"task": "unusable", "description": str(exc)}
+    if card is None:
+        return row | {"task": "tensors", "description": "(no card)"}
+    return row | {"task": card.task.kind, "test": _headline(card), "description": card.description}
+
+
+def _problem_row(problem: Problem) -> dict[str, object]:
+    version = "" if problem.version is None else problem.version
+    return {
+        "model": problem.name,
+        "version": version,
+        "task": "unusable",
+        "test": "",
+        "mib": "",
+        "description": problem.reason,
+    }
+
+
+def _headline(card: Card) -> str:
+    return next((f"{name} {value:.4g}" for name, value in card.test_metrics.items()), "")
+
+
+def _describe(chosen: ModelVersion, card: Card) -> Iterator[tuple[str, str]]:
+    yield "model", f"{chosen.name} version {chosen.version}"
+    yield "file", str(chosen.path)
+    if card.description:
+        yield "description", card.description
+    yield from _describe_task(card)
+    for name, value in card.test_metrics.items():
+        yield f"test {name}", f"{value:.5g}"
+    for name, tried in card.tried.items():
+        yield f"tried {name}", ", ".join(f"{key} {_plain(value)}" for key, value in tried.items())
+    yield "licence", card.licence
+    yield from _describe_provenance(card)
+    tolerance = f"within {card.golden.atol:g} + {card.golden.rtol:g} x value"
+    yield "golden", f"{len(card.golden.samples)} samples, reproduced {tolerance}"
+
+
+def _describe_task(card: Card) -> Iterator[tuple[str, str]]:
+    yield "task", card.task.kind.replace("_", " ")
+    match card.task:
+        case ImageTask(labels=labels, resize=resize):
+            yield "input", f"image uint8 [N, {resize.height_px}, {resize.width_px}, 3], RGB"
+            yield "preprocessing", str(resize)
+            yield f"{len(labels)} labels", _listed(labels)
+        case TextTask(labels=labels, max_tokens=max_tokens, language=language):
+            yield "input", "text string [N], Unicode NFC"
+            yield "max tokens", str(max_tokens)
+            yield "language", language or "unknown"
+            yield f"{len(labels)} labels", _listed(labels)
+        case SeriesTask() as task:
+            yield "input", f"history float32 [N, {task.window_steps}, {len(task.features)}], physical units"
+            yield "features", _listed([f"{item.name} ({item.unit})" for item in task.features])
+            yield "targets", _listed([f"{item.name} ({item.unit})" for item in task.targets])
+            yield "horizon", f"{task.horizon_steps} steps of {task.step_seconds} s"
+
+
+def _describe_provenance(card: Card) -> Iterator[tuple[str, str]]:
+    origin = card.provenance
+    yield "created", f"{origin.created:%Y-%m-%d %H:%M} by {origin.recipe}"
+    yield "data", f"{origin.data} (sha256 {origin.data_sha256[:16] or 'unknown'})"
+    yield "split", origin.split or "none"
+    yield "seed", str(origin.seed)
+    yield "weights from", origin.weights_source or "training from scratch"
+    yield "made with", ", ".join(f"{name} {version}" for name, version in origin.versions.items())
+
+
+def _listed(items: tuple[str, ...] | list[str]) -> str:
+    shown = ", ".join(items[:12])
+    return shown if len(items) <= 12 else f"{shown}, ... ({len(items) - 12} more)"
+
+
+def _plain(value: float | str) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def main() -> None:
+    """Run the command line; errors that are the user's are one line and exit code 2."""
+    try:
+        app()
+    except ZooError as exc:
+        errors.print(f"[red]error:[/] {escape(str(exc))}", soft_wrap=True)
+        raise SystemExit(2) from exc
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""The card: what a model file says about itself, JSON in the file's `metadata_props` under `CARD_KEY`.
+
+The graph of a carded model takes raw user input and has fixed tensor names, so that a reader of the card knows how to
+call it:
+
+    task                  input                              outputs
+    image_classification  image    uint8   [N, H, W, 3]      probabilities float32 [N, K], logits float32 [N, K]
+    text_classification   text     string  [N]               probabilities float32 [N, K], logits float32 [N, K]
+    forecast              history  float32 [N, T, F]         forecast      float32 [N, H, targets]
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from zoo.errors import CardError
+
+CARD_KEY = "menagerie.card"
+SCHEMA_VERSION = 1
+
+IMAGE_INPUT, TEXT_INPUT, SERIES_INPUT = "image", "text", "history"
+PROBABILITIES, LOGITS, FORECAST = "probabilities", "logits", "forecast"
+
+
+class _Part(BaseModel):
+    """A part of a card: unknown fields are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_bytes="base64", val_json_bytes="base64")
+
+
+class Resize(_Part):
+    """How a decoded image becomes the graph's input. The convention is torchvision's Resize and CenterCrop on PIL."""
+
+    shorter_side_px: int | None = Field(default=None, ge=1, le=8192)
+    """Scale so that the shorter side has this length, aspect kept; None: scale straight to `height_px` x `width_px`,
+    aspect not kept, no crop."""
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    height_px: int = Field(ge=1, le=8192)
+    """Height of the centre crop, and of the graph's input."""
+    width_px: int = Field(ge=1, le=8192)
+    """Width of the centre crop, and of the graph's input."""
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Self:
+        if self.shorter_side_px is not None and self.shorter_side_px < max(self.height_px, self.width_px):
+            raise ValueError(
+                f"the crop {self.height_px}x{self.width_px} does not fit into shorter_side_px={self.shorter_side_px}"
+            )
+        return self
+
+    def __str__(self) -> str:
+        size = f"{self.height_px}x{self.width_px}"
+        if self.shorter_side_px is None:
+            return f"resize to {size} ({self.interpolation}), aspect not kept"
+        return f"shorter side to {self.shorter_side_px} ({self.interpolation}), centre crop {size}"
+
+
+Labels = Annotated[tuple[str, ...], Field(min_length=2)]
+
+
+class ImageTask(_Part):
+    """Image classification: `image` uint8 [N, height, width, 3], RGB -> `probabilities`, `logits` [N, K]."""
+
+    kind: Literal["image_classification"] = "image_classification"
+    labels: Labels
+    resize: Resize
+
+
+class TextTask(_Part):
+    """Text classification: `text` string [N], Unicode NFC -> `probabilities`, `logits` [N, K]."""
+
+    kind: Literal["text_classification"] = "text_classification"
+    labels: Labels
+    max_tokens: int = Field(ge=1)
+    """Tokens beyond this many are cut off by the graph."""
+    language: str = ""
+    """BCP 47 tag, e.g. "ko"; empty when unknown."""
+
+
+class Quantity(_Part):
+    """A column of a table of readings."""
+
+    name: str = Field(min_length=1)
+    unit: str = ""
+
+
+class SeriesTask(_Part):
+    """Forecast: `history` float32 [N, window, features] -> `forecast` [N, horizon, targets], physical units."""
+
+    kind: Literal["forecast"] = "forecast"
+    features: Annotated[tuple[Quantity, ...], Field(min_length=1)]
+    targets: Annotated[tuple[Quantity, ...], Field(min_length=1)]
+    window_steps: int = Field(ge=1)
+    horizon_steps: int = Field(ge=1)
+    step_seconds: int = Field(ge=1)
+    time_column: str = ""
+    """Name of the time column in the files that it was trained on; helps to read a user's file."""
+
+
+Task = Annotated[ImageTask | TextTask | SeriesTask, Field(discriminator="kind")]
+
+
+class Provenance(_Part):
+    """Where the model comes from."""
+
+    created: datetime
+    recipe: str
+    """What made it: a recipe module or a command line."""
+    data: str
+    """Name of the data set."""
+    data_sha256: str = Field(pattern=r"^[0-9a-f]{64}$|^$")
+    """Hash over the data it was trained and tested on; empty for weights that came ready-made."""
+    split: str = ""
+    """How the test part was held out, e.g. "stratified by class, seed 7: 560 train / 80 val / 160 test"."""
+    weights_source: str = ""
+    """Where the initial weights came from; empty when it was trained from scratch."""
+    seed: int = 0
+    versions: dict[str, str] = {}
+    """Software that made it, package name to version."""
+    settings: dict[str, str | int | float | bool | None] = {}
+    """Training settings that matter for reproduction, flat."""
+
+
+class GoldenSample(_Part):
+    """A raw user input and what the trained torch model answered to it; exactly one of the inputs is set."""
+
+    image: bytes | None = None
+    """An encoded image file."""
+    text: str | None = None
+    history: tuple[tuple[float, ...], ...] | None = None
+    """[T, F], physical units."""
+    expected: tuple[float, ...]
+    """`probabilities` [K], or `forecast` [H, targets] flattened row-major."""
+
+    @model_validator(mode="after")
+    def _one_input(self) -> Self:
+        if sum(value is not None for value in (self.image, self.text, self.history)) != 1:
+            raise ValueError("exactly one of image, text, history must be set")
+        return self
+
+
+class Golden(_Part):
+    """The golden samples and how closely the graph must reproduce them: |got - expected| <= atol + rtol |expected|."""
+
+    samples: tuple[GoldenSample, ...] = ()
+    atol: float = Field(default=1e-3, ge=0)
+    rtol: float = Field(default=1e-3, ge=0)
+
+
+class ColumnStatistics(_Part):
+    """Distribution of one quantity over the training inputs."""
+
+    mean: float
+    std: float = Field(ge=0)
+    min: float
+    max: float
+
+
+class Card(_Part):
+    """The whole card."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    description: str = ""
+    task: Task
+    licence: str = Field(min_length=1)
+    provenance: Provenance
+    test_metrics: dict[str, float] = {}
+    """Measured on the test split through ONNX Runtime, e.g. {"accuracy": 0.93}; for a forecaster the naive rows too."""
+    tried: dict[str, dict[str, float | str]] = {}
+    """Variants that were tried at publication, e.g. {"int8": {"accuracy": .., "speedup": .., "kept": "yes"}}."""
+    reference: dict[str, ColumnStatistics] = {}
+    """Statistics of the training inputs, e.g. of each channel, of the number of tokens, of each feature."""
+    golden: Golden = Golden()
+
+    @model_validator(mode="after")
+    def _golden_fits_task(self) -> Self:
+        field = {"image_classification": "image", "text_classification": "text", "forecast": "history"}[self.task.kind]
+        for index, sample in enumerate(self.golden.samples):
+            if getattr(sample, field) is None:
+                raise ValueError(f"golden.samples[{index}].{field} must be set for task {self.task.kind}")
+        return self
+
+    def to_json(self) -> str:
+        """The card as it is stored in the file."""
+        return self.model_dump_json(exclude_defaults=False, exclude_none=True)
+
+
+def parse_card(text: str) -> Card:
+    """Read a stored card.
+
+    Raises:
+        CardError: naming every field that is missing, unknown or wrong.
+    """
+    try:
+        return Card.model_validate_json(text)
+    except ValidationError as exc:
+        problems = "; ".join(f"{_path(error['loc'])}: {_problem(error)}" for error in exc.errors())
+        raise CardError(f"the card is not valid: {problems}") from exc
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return path.lstrip(".") or "card"
+
+
+def _problem(error: dict) -> str:  # type: ignore[type-arg]
+    if error["loc"] == ("schema_version",):
+        return f"schema {error['input']!r} is unknown; this version of menagerie reads schema {SCHEMA_VERSION}"
+    value = repr(error.get("input"))
+    shown = value if len(value) <= 60 else value[:57] + "..."
+    return error["msg"] if error["type"] == "missing" else f"{error['msg']} (got {shown})"
