@@ -1,0 +1,35 @@
+"""`python -m training`, also installed as `menagerie-train`."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.util import find_spec
+
+import typer
+
+COMMANDS = ("image", "text", "series", "pretrained")
+"""Modules in `training.commands`, each with a function `command`."""
+
+
+def build_app() -> typer.Typer:
+    """The command line with all its sub-commands."""
+    app = typer.Typer(
+        help="Train a model, or take a ready one, and publish it as one ONNX file.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(lambda: None)  # keeps the sub-command's name on the command line, also if there is only one
+    for name in COMMANDS:
+        if find_spec(f"training.commands.{name}"):
+            app.command(name)(importlib.import_module(f"training.commands.{name}").command)
+    return app
+
+
+def main() -> None:
+    """Parse the command line and run."""
+    build_app()()
+
+
+if __name__ == "__main__":
+    main()

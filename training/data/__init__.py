@@ -1,0 +1,1 @@
+"""Reading data sets, splitting them, and turning them into batches."""

@@ -1,0 +1,116 @@
+"""Splitting data into training, validation and test parts, reproducibly, and hashing what was used."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from training.errors import DataError, SettingsError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indexes of the items of each part, and one line that says how they were chosen."""
+
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+    description: str
+
+    def parts(self) -> dict[str, tuple[int, ...]]:
+        """The parts by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+def stratified_split(
+    labels: Sequence[int], *, validation: float, test: float, seed: int, names: Sequence[str] = ()
+) -> Split:
+    """Split items so that each part has the classes in equal shares; the same labels and seed give the same split.
+
+    Args:
+        labels: class of each item.
+        validation: share of the validation part; 0: none, for data that come with one.
+        test: share of the test part; 0: none.
+        seed: of the random choice.
+        names: of the classes, for error messages.
+
+    Raises:
+        DataError: a class has too few items to be in every part.
+        SettingsError: the shares leave nothing to train on.
+    """
+    _check_shares(validation, test)
+    rng = np.random.default_rng(seed)
+    parts: tuple[list[int], list[int], list[int]] = ([], [], [])
+    for label in sorted(set(labels)):
+        members = rng.permutation([index for index, value in enumerate(labels) if value == label]).tolist()
+        sizes = [_part_size(len(members), share) for share in (validation, test)]
+        if len(members) <= sum(sizes):
+            name = names[label] if names else label
+            raise DataError(
+                f"class {name!r} has {len(members)} item(s), too few to be in every part; "
+                f"it needs at least {1 + sum(share > 0 for share in (validation, test))}"
+            )
+        cuts = np.cumsum(sizes)
+        for part, chosen in zip(
+            parts, (members[cuts[1] :], members[: cuts[0]], members[cuts[0] : cuts[1]]), strict=True
+        ):
+            part.extend(chosen)
+    train, held_out, last = (tuple(sorted(part)) for part in parts)
+    return Split(train, held_out, last, f"stratified by class, seed {seed}: {_counts(train, held_out, last)}")
+
+
+def chronological_split(count: int, *, validation: float, test: float) -> Split:
+    """Split items in order of time: the oldest are for training, the newest for the test.
+
+    Raises:
+        DataError: there are too few items for the parts.
+        SettingsError: the shares leave nothing to train on.
+    """
+    _check_shares(validation, test)
+    sizes = [_part_size(count, share) for share in (validation, test)]
+    first, second = count - sum(sizes), count - sizes[1]
+    if first < 1:
+        raise DataError(f"{count} item(s) cannot be cut into training, validation and test parts")
+    parts = tuple(range(first)), tuple(range(first, second)), tuple(range(second, count))
+    return Split(*parts, f"chronological: {_counts(*parts)}")
+
+
+def content_hash(items: Iterable[tuple[str, bytes]]) -> str:
+    """SHA-256 over the names and contents of all items, independent of their order.
+
+    Args:
+        items: a name, unique and free of machine paths (`train/daisy/1.jpg`), and the bytes behind it.
+    """
+    return manifest_hash((name, hashlib.sha256(content).hexdigest()) for name, content in items)
+
+
+def manifest_hash(digests: Iterable[tuple[str, str]]) -> str:
+    """SHA-256 over the lines `<sha256 of an item>  <its name>`, sorted by name: what `sha256sum` of a listing gives."""
+    lines = [f"{digest}  {name}\n" for name, digest in sorted(digests)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _part_size(count: int, share: float) -> int:
+    return max(1, round(count * share)) if share else 0
+
+
+def _check_shares(validation: float, test: float) -> None:
+    if min(validation, test) < 0 or validation + test >= 1:
+        raise SettingsError(
+            f"validation {validation:g} and test {test:g} of the data leave nothing to train on; "
+            f"take shares of 0 or more that sum to less than 1"
+        )
+
+
+def _counts(train: Sequence[int], validation: Sequence[int], test: Sequence[int]) -> str:
+    return f"{len(train)} train / {len(validation)} validation / {len(test)} test"

@@ -1,0 +1,38 @@
+"""What can go wrong in a training run through the user's data or choices.
+
+TrainingError
+├── SettingsError   a setting, or a combination of settings, cannot work
+├── DataError       the data cannot be trained on
+├── BackboneError   no backbone has that name
+├── WeightsError    weights cannot be had, or do not fit the network
+├── FitError        training diverged
+└── GateError       the exported graph does not do what the trained model does
+"""
+
+
+class TrainingError(ValueError):
+    """Base of all errors that this package raises on purpose; the text is fit for a user."""
+
+
+class SettingsError(TrainingError):
+    """A setting, or a combination of settings, cannot work."""
+
+
+class DataError(TrainingError):
+    """The data cannot be trained on: missing, unreadable, too few."""
+
+
+class BackboneError(TrainingError):
+    """No backbone has that name."""
+
+
+class WeightsError(TrainingError):
+    """Weights cannot be had, or do not fit the network."""
+
+
+class FitError(TrainingError):
+    """Training diverged."""
+
+
+class GateError(TrainingError):
+    """The exported graph does not do what the trained model does; nothing was published."""

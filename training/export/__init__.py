@@ -1,0 +1,1 @@
+"""From a trained torch model to a gated, published ONNX file."""

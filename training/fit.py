@@ -1,0 +1,282 @@
+"""The training loop: Lightning's Trainer with early stopping, the best checkpoint, and Ctrl-C that keeps the best."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import CSVLogger
+from rich.console import Console
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torchmetrics import Metric
+
+from training.errors import FitError
+from training.settings import FitSettings
+
+ParameterGroup = dict[str, Any]
+"""What a torch optimizer takes: `{"params": [...], "lr": 1e-4}`."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """How a training went. The model that was trained has the weights of the best epoch."""
+
+    best_epoch: int
+    """Counted from 1."""
+    best_score: float
+    """Validation metric of that epoch."""
+    epochs: int
+    """Epochs that were run."""
+    interrupted: bool
+    """Ctrl-C ended it."""
+    seconds: float
+    history: tuple[dict[str, float], ...]
+    """Per epoch: epoch, train_loss, validation_loss, score."""
+
+
+def fit(
+    model: nn.Module,
+    train: DataLoader[Any],
+    validation: DataLoader[Any],
+    settings: FitSettings,
+    *,
+    loss: Callable[[Any, Tensor], Tensor],
+    metric: Metric,
+    run_folder: Path,
+    mode: Literal["max", "min"] = "max",
+    groups: Sequence[ParameterGroup] | None = None,
+    console: Console | None = None,
+) -> FitResult:
+    """Train `model` in place and leave it on the CPU, in evaluation mode, with the weights of its best epoch.
+
+    A batch is `(inputs, target)`; the model is called with `inputs`, or with `*inputs` where that is a tuple or list.
+    Modules that are in evaluation mode when this is called (frozen batch norm) stay in it, so call `model.train()`
+    before. The first Ctrl-C ends the training after the current batch and one more validation; a second one aborts.
+
+    Args:
+        model: what to train; parameters with `requires_grad=False` are left alone.
+        train: training batches.
+        validation: validation batches.
+        settings: of the loop.
+        loss: from the model's output and the target to a scalar.
+        metric: takes (output, target) of the validation batches; its value decides which epoch is best.
+        run_folder: for `metrics.csv` and the best checkpoint.
+        mode: whether a higher or a lower metric is better.
+        groups: parameter groups with rates of their own; default: all parameters at `settings.learning_rate`.
+        console: for progress; default: standard error.
+
+    Raises:
+        FitError: the loss is not finite.
+    """
+    console = console or Console(stderr=True)
+    module = _Module(model, loss, metric, settings, groups or parameter_groups(model, settings), mode, console)
+    checkpoint = ModelCheckpoint(run_folder, "best", "score", mode=mode, save_weights_only=True)
+    stopping = EarlyStopping("score", mode=mode, patience=settings.patience)
+    start = time.monotonic()
+    with _quiet_lightning():
+        trainer = _make_trainer(settings, run_folder, [checkpoint, stopping], console)
+        with _stop_on_interrupt(trainer, console) as interrupted:
+            trainer.fit(module, train, validation)
+    module.cpu()
+    module.load_state_dict(torch.load(checkpoint.best_model_path, weights_only=True, map_location="cpu")["state_dict"])
+    model.eval()
+    best = (max if mode == "max" else min)(module.history, key=lambda row: row["score"])
+    return FitResult(
+        best_epoch=int(best["epoch"]),
+        best_score=best["score"],
+        epochs=len(module.history),
+        interrupted=interrupted.is_set(),
+        seconds=time.monotonic() - start,
+        history=tuple(module.history),
+    )
+
+
+def parameter_groups(model: nn.Module, settings: FitSettings, *, rate_factor: float = 1.0) -> list[ParameterGroup]:
+    """Trainable parameters in two groups: matrices and filters with weight decay; biases and norms without."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    rate = settings.learning_rate * rate_factor
+    groups = [
+        {"params": [p for p in trainable if p.ndim > 1], "lr": rate, "weight_decay": settings.weight_decay},
+        {"params": [p for p in trainable if p.ndim <= 1], "lr": rate, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def make_run_folder(runs: Path, name: str) -> Path:
+    """A new folder `<runs>/<name>/<time>`, with a number behind it where two runs start in one second."""
+    base = runs / name / datetime.now().strftime("%Y%m%d-%H%M%S")
+    for number in range(1, 1000):
+        folder = base if number == 1 else base.with_name(f"{base.name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError(f"1000 runs started in one second in {base.parent}. This is a bug.")
+
+
+class _Module(pl.LightningModule):
+    """What Lightning's Trainer drives: any model, loss and metric."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Callable[[Any, Tensor], Tensor],
+        metric: Metric,
+        settings: FitSettings,
+        groups: Sequence[ParameterGroup],
+        mode: str,
+        console: Console,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss
+        self.metric = metric
+        self.settings = settings
+        self.groups = groups
+        self.better = max if mode == "max" else min
+        self.console = console
+        self.history: list[dict[str, float]] = []
+        self.totals = {"train": _Mean(), "validation": _Mean()}
+
+    def forward(self, inputs: Any) -> Any:
+        return self.model(*inputs) if isinstance(inputs, tuple | list) else self.model(inputs)
+
+    def training_step(self, batch: Any) -> Tensor:
+        inputs, target = batch
+        loss = self.loss(self(inputs), target)
+        self.totals["train"].add(loss.detach(), len(target))
+        return loss
+
+    def validation_step(self, batch: Any) -> None:
+        inputs, target = batch
+        output = self(inputs)
+        self.totals["validation"].add(self.loss(output, target).detach(), len(target))
+        self.metric.update(output, target)
+
+    def on_validation_epoch_end(self) -> None:
+        row = {"epoch": float(len(self.history) + 1)}
+        row |= {f"{part}_loss": total.take() for part, total in self.totals.items()}
+        row["score"] = float(self.metric.compute())
+        self.metric.reset()
+        if not all(abs(value) < float("inf") for value in row.values()):
+            raise FitError(
+                f"the loss is not finite after epoch {row['epoch']:.0f}; "
+                f"lower learning_rate ({self.settings.learning_rate:g}) or set clip_norm"
+            )
+        self.history.append(row)
+        self.log_dict({key: value for key, value in row.items() if key != "epoch"})
+        self._print(row)
+
+    def _print(self, row: dict[str, float]) -> None:
+        best = self.better(earlier["score"] for earlier in self.history) == row["score"]
+        self.console.print(
+            f"epoch {row['epoch']:3.0f}/{self.settings.epochs}  loss {row['train_loss']:.4f}  "
+            f"validation loss {row['validation_loss']:.4f}  score {row['score']:.4f}{'  *' if best else ''}",
+            highlight=False,
+        )
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.AdamW(list(self.groups), lr=self.settings.learning_rate)
+        steps = max(1, int(self.trainer.estimated_stepping_batches))
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, _rate_schedule(self.settings, steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+class _Mean:
+    """Running mean on the device of its values: no synchronisation until it is taken."""
+
+    def __init__(self) -> None:
+        self.sum: Tensor | float = 0.0
+        self.count = 0
+
+    def add(self, value: Tensor, count: int) -> None:
+        self.sum = self.sum + value * count
+        self.count += count
+
+    def take(self) -> float:
+        mean = float(self.sum) / max(self.count, 1)
+        self.sum, self.count = 0.0, 0
+        return mean
+
+
+def _rate_schedule(settings: FitSettings, steps: int) -> Callable[[int], float]:
+    warmup = int(settings.warmup_fraction * steps)
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        if settings.schedule == "constant":
+            return 1.0
+        progress = min(1.0, (step - warmup) / max(1, steps - warmup))
+        return 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * progress))))
+
+    return factor
+
+
+def _make_trainer(settings: FitSettings, folder: Path, callbacks: list[Callback], console: Console) -> pl.Trainer:
+    bar = [RichProgressBar(leave=False, console_kwargs={"stderr": True})] if console.is_terminal else []
+    return pl.Trainer(
+        max_epochs=settings.epochs,
+        accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[settings.device],
+        devices=1,
+        precision=settings.precision,
+        gradient_clip_val=settings.clip_norm,
+        callbacks=[*callbacks, *bar],
+        logger=CSVLogger(folder, name="", version=""),
+        enable_progress_bar=bool(bar),
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+    )
+
+
+@contextmanager
+def _stop_on_interrupt(trainer: pl.Trainer, console: Console) -> Iterator[threading.Event]:
+    """Within, the first Ctrl-C asks the trainer to stop after the current batch; the second is the usual one."""
+    interrupted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted  # signals reach the main thread only
+        return
+
+    def stop(_signum: int, _frame: object) -> None:
+        interrupted.set()
+        trainer.should_stop = True
+        signal.signal(signal.SIGINT, previous)
+        console.print("stopping: the best model so far is kept; Ctrl-C again aborts", style="bold")
+
+    previous = signal.signal(signal.SIGINT, stop)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Within, Lightning does not print hardware lists, nor warn about choices that were made on purpose."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+            warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,1 @@
+"""The runs that made the bundled models, each reproducible with one command."""
