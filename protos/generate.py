@@ -1,4 +1,7 @@
-"""Regenerate the Python stubs beside the .proto files: `make protos`. They are committed, so that users need no protoc."""
+"""Regenerate the Python stubs beside the .proto files: `make protos`.
+
+The stubs are committed, so that users need no protoc.
+"""
 
 import sys
 from importlib import resources

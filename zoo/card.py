@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from zoo.errors import CardError
 
@@ -207,7 +208,7 @@ def _path(location: tuple[int | str, ...]) -> str:
     return path.lstrip(".") or "card"
 
 
-def _problem(error: dict) -> str:  # type: ignore[type-arg]
+def _problem(error: ErrorDetails) -> str:
     if error["loc"] == ("schema_version",):
         return f"schema {error['input']!r} is unknown; this version of menagerie reads schema {SCHEMA_VERSION}"
     value = repr(error.get("input"))

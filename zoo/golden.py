@@ -53,7 +53,7 @@ def check_golden(card: Card, run: Run) -> float:
     if not worst <= 1:
         raise GoldenError(
             f"golden sample {index}: {output} is {_shorten(got[index])}, the card expects {_shorten(expected[index])} "
-            f"within {card.golden.atol:g} + {card.golden.rtol:g} x value; this device or runtime computes it differently"
+            f"within {card.golden.atol:g} + {card.golden.rtol:g} x value; this device or runtime differs"
         )
     return worst
 

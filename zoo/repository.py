@@ -33,7 +33,7 @@ class ModelVersion:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something in a repository that cannot be a model version; `version` is None where the whole model is concerned."""
+    """What cannot be a model version; `version` is None where the whole model is concerned."""
 
     name: str
     version: int | None
@@ -56,7 +56,7 @@ def check_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise RepositoryError(
-            f"{name!r} cannot name a model; use 1 to 128 letters, digits, '.', '_', '-', starting with a letter or digit"
+            f"{name!r} cannot name a model; use 1 to 128 letters, digits, '.', '_', '-', the first a letter or digit"
         )
     return name
 

@@ -1,0 +1,15 @@
+"""The client of a Menagerie server: a small class, and the command `menagerie-predict`."""
+
+from service.client.client import Classification, ClassScore, Client, Forecast, History
+from service.client.errors import ClientError, PredictionError, UsageError
+
+__all__ = [
+    "ClassScore",
+    "Classification",
+    "Client",
+    "ClientError",
+    "Forecast",
+    "History",
+    "PredictionError",
+    "UsageError",
+]

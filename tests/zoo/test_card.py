@@ -1,0 +1,57 @@
+"""The card refuses what it does not understand, by the field's name."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.cards import forecast_card, image_card, text_card
+from zoo.card import Card, parse_card
+from zoo.errors import CardError
+
+
+@pytest.mark.parametrize("card", [image_card(), text_card(), forecast_card()], ids=lambda card: card.task.kind)
+def test_a_card_survives_the_file(card: Card) -> None:
+    assert parse_card(card.to_json()) == card
+
+
+def changed(path: str, value: Any) -> str:
+    content = json.loads(image_card().to_json())
+    *parents, last = path.split(".")
+    part = content
+    for name in parents:
+        part = part[name]
+    if value is None:
+        del part[last]
+    else:
+        part[last] = value
+    return json.dumps(content)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("schema_version", 2, "schema_version: schema 2 is unknown; this version of menagerie reads schema 1"),
+        ("licence", None, "licence: Field required"),
+        ("colour", "red", "colour: Extra inputs are not permitted (got 'red')"),
+        ("task.labels", ["one"], "task.image_classification.labels: Tuple should have at least 2 items"),
+        ("task.kind", "detection", "task: Input tag 'detection'"),
+        ("task.resize.height_px", 0, "task.image_classification.resize.height_px: Input should be greater"),
+        ("task.resize.shorter_side_px", 2, "does not fit into shorter_side_px=2"),
+        ("provenance.created", "yesterday", "provenance.created: Input should be a valid datetime"),
+        ("golden.samples", [{"text": "x", "expected": [1]}], "golden.samples[0].image must be set"),
+        ("golden.samples", [{"expected": [1]}], "exactly one of image, text, history must be set"),
+    ],
+)
+def test_a_wrong_field_is_named(path: str, value: Any, message: str) -> None:
+    with pytest.raises(CardError) as error:
+        parse_card(changed(path, value))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "3"])
+def test_what_is_no_card_is_refused(text: str) -> None:
+    with pytest.raises(CardError, match="the card is not valid: card"):
+        parse_card(text)

@@ -1,0 +1,89 @@
+"""`python -m zoo`, as a person types it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cards import forecast_card, image_card, text_card
+from tests.graphs import forecast_graph, image_graph, text_graph
+from tests.zoo.test_golden import IMAGES, SERIES
+from zoo.__main__ import main
+from zoo.card import Golden, GoldenSample
+from zoo.repository import publish
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    publish(image_graph(), image_card(IMAGES), tmp_path, "shades")
+    publish(text_graph(), text_card(), tmp_path, "moods")
+    publish(forecast_graph(), forecast_card(SERIES), tmp_path, "load")
+    return tmp_path
+
+
+@pytest.fixture
+def zoo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["menagerie-zoo", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        captured = capsys.readouterr()
+        return stop.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+def test_list_has_a_row_for_every_version_and_every_problem(repository: Path, zoo) -> None:  # type: ignore[no-untyped-def]
+    (repository / "torn" / "1").mkdir(parents=True)
+    (repository / "torn" / "1" / "model.onnx").write_bytes(b"torn")
+    (repository / "empty").mkdir()
+    code, out, _ = zoo("list", "--repository", repository, "--json")
+    rows = {row["model"]: row for row in json.loads(out)}
+    assert code == 0
+    assert rows["shades"]["task"] == "image_classification"
+    assert rows["shades"]["test"] == "accuracy 0.75"
+    assert "not an ONNX file" in rows["torn"]["description"] or "not a complete" in rows["torn"]["description"]
+    assert "no version folder" in rows["empty"]["description"]
+    assert "shades" in zoo("list", "-r", repository)[1]
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("shades", ["dark, bright", "shorter side to 10 (bilinear), centre crop 8x8", "uint8 [N, 8, 8, 3]"]),
+        ("moods", ["sad, glad", "text string [N]", "en"]),
+        ("load", ["load (MW), temperature (C)", "2 steps of 3600 s", "float32 [N, 3, 2]"]),
+    ],
+)
+def test_show_tells_what_a_user_needs(repository: Path, zoo, model: str, words: list[str]) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = zoo("show", model, "--repository", repository)
+    assert code == 0
+    for word in [*words, "Apache-2.0", "accuracy", "0.75", "made up", "2024-05-01 12:00 by tests"]:
+        assert word in out
+
+
+def test_show_of_an_unknown_model_names_what_there_is(repository: Path, zoo) -> None:  # type: ignore[no-untyped-def]
+    code, _, err = zoo("show", "cats", "--repository", repository)
+    assert code == 2
+    assert f"no model cats in {repository}; it has load 1, moods 1, shades 1" in err
+    assert "version 7" in zoo("show", "moods", "--version", 7, "-r", repository)[2]
+
+
+def test_verify_reruns_the_golden_samples(repository: Path, zoo) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = zoo("verify", "--repository", repository)
+    assert code == 0
+    assert "shades 1: 2 golden samples reproduced" in out
+    wrong = Golden(samples=(GoldenSample(text="good", expected=(0.9, 0.1)),))
+    publish(text_graph(), text_card(wrong), repository, "moods")
+    code, out, _ = zoo("verify", "moods", "--repository", repository)
+    assert code == 1
+    assert "moods 2: golden sample 0: probabilities is [0.00033535, 0.99966], the card expects [0.9, 0.1]" in out
+
+
+def test_a_repository_that_is_not_there_is_one_line(tmp_path: Path, zoo) -> None:  # type: ignore[no-untyped-def]
+    code, _, err = zoo("list", "--repository", tmp_path / "nowhere")
+    assert code == 2
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
