@@ -111,5 +111,6 @@ class Recurrent(nn.Module):
         return [stacked("weight_ih"), stacked("weight_hh"), biases]
 
     def _reorder(self, parameter: Tensor) -> Tensor:
-        gates = parameter.chunk(len(_GATES_ONNX[self.cell]))
-        return torch.cat([gates[index] for index in _GATES_ONNX[self.cell]])
+        # Slices, not chunk(): the exporter cannot fold Split, and would leave the reordering in the file.
+        starts = [gate * self.hidden_size for gate in _GATES_ONNX[self.cell]]
+        return torch.cat([parameter[start : start + self.hidden_size] for start in starts])

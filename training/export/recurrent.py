@@ -1,0 +1,44 @@
+"""A recurrent network as an ONNX model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx
+import onnxscript.optimizer
+import torch
+from torch import Tensor, nn
+
+_NO_LIMIT = 2**31
+PRODUCER = "menagerie"
+
+
+def export_recurrent(
+    network: nn.Module, example: Tensor, *, axes: dict[int, str], inputs: Sequence[str], outputs: Sequence[str]
+) -> onnx.ModelProto:
+    """Export a network whose recurrent layers are `training.models.recurrent.Recurrent`.
+
+    Args:
+        network: of one input, on the CPU; it is put into evaluation mode.
+        example: an input; its dynamic axes are neither of length 1 nor as long as any other, lest the exporter take
+            them for something else.
+        axes: the dynamic axes and their names.
+        inputs: name of the input.
+        outputs: names of the outputs, in order.
+    """
+    program = torch.onnx.export(
+        network.eval(),
+        (example,),
+        dynamo=True,
+        dynamic_shapes=(axes,),
+        input_names=inputs,
+        output_names=outputs,
+        verbose=False,
+    )
+    assert program is not None, "the exporter returns None only when it writes a file. This is a bug."
+    # The exporter folds small constants only; the reordered weights would be computed at every start.
+    model = onnxscript.optimizer.optimize(
+        program.model_proto, input_size_limit=_NO_LIMIT, output_size_limit=_NO_LIMIT
+    )
+    model.producer_name = PRODUCER
+    return model

@@ -1,0 +1,61 @@
+"""The ONNX file of a text classifier: tokenizer graph and network, joined into one."""
+
+from __future__ import annotations
+
+import onnx
+import torch
+from onnx import compose
+from torch import Tensor, nn
+
+from training.data.tokens import IDS, Tokenizer
+from training.export.recurrent import PRODUCER, export_recurrent
+from zoo.card import LOGITS, PROBABILITIES, TEXT_INPUT
+from zoo.golden import Run, Tensors
+
+
+class _Answer(nn.Module):
+    """Adds the softmax, in the order in which the outputs stand in the file."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, ids_NT: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.network(ids_NT)
+        return torch.softmax(logits, dim=1), logits
+
+
+def export_text(network: nn.Module, tokenizer: Tokenizer) -> bytes:
+    """Serialise `text` string [N] -> `probabilities`, `logits` float32 [N, classes].
+
+    Args:
+        network: token ids int64 [N, T] -> logits, in evaluation mode, on the CPU.
+        tokenizer: the one that the network was trained with.
+    """
+    back = export_recurrent(
+        _Answer(network),
+        torch.ones(3, 11, dtype=torch.int64),
+        axes={0: "batch", 1: "time"},
+        inputs=[IDS],
+        outputs=[PROBABILITIES, LOGITS],
+    )
+    opset = next(item.version for item in back.opset_import if item.domain == "")
+    front = tokenizer.graph(opset=opset, ir_version=back.ir_version)
+    model = compose.merge_models(front, back, io_map=[(IDS, IDS)])
+    model.producer_name = PRODUCER
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def make_torch_run(network: nn.Module, tokenizer: Tokenizer) -> Run:
+    """The trained model with the inputs and outputs of the published graph, computed by torch."""
+    answer = _Answer(network).eval()
+
+    def run(inputs: Tensors) -> Tensors:
+        rows = [torch.from_numpy(row) for row in tokenizer.encode(list(inputs[TEXT_INPUT]))]
+        ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)  # with 0, which is the padding id
+        with torch.inference_mode():
+            probabilities, logits = answer(ids)
+        return {PROBABILITIES: probabilities.numpy(), LOGITS: logits.numpy()}
+
+    return run

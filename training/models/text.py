@@ -1,0 +1,82 @@
+"""A recurrent classifier of token sequences."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from training.models.recurrent import CellKind, Recurrent
+
+PADDING_ID = 0
+# A rolling hash modulo a Mersenne prime: products stay below 2**62, so that int64 suffices in torch and in ONNX.
+_HASH_PRIME = 2**31 - 1
+_HASH_FACTOR = 1_540_483_477
+
+
+class TextClassifier(nn.Module):
+    """Token ids int64 [N, T] -> logits [N, classes].
+
+    Embedding, recurrent layers, then a linear layer over three views of the sequence: mean and maximum of the states
+    and mean of the embeddings, each over the true length. Nothing depends on the padding.
+
+    Args:
+        vocabulary_size: ids, padding (0) included.
+        classes: number of them.
+        embedding_size: width of a token's vector.
+        ngrams: the vector of a token is the sum of its own and of those of the 2-, .. n-grams that end there.
+        buckets: rows of the table of each n > 1; n-grams are hashed into them.
+        cell, hidden_size, layers, bidirectional: of the recurrent layers.
+        dropout: before the linear layer and between recurrent layers.
+        token_dropout: chance that a token's vector is zeroed as a whole, in training.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        classes: int,
+        *,
+        embedding_size: int = 64,
+        ngrams: int = 1,
+        buckets: int = 2**15,
+        cell: CellKind = "gru",
+        hidden_size: int = 96,
+        layers: int = 1,
+        bidirectional: bool = True,
+        dropout: float = 0.5,
+        token_dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(vocabulary_size, embedding_size, padding_idx=PADDING_ID)
+        self.ngrams = nn.ModuleList(nn.Embedding(buckets, embedding_size) for _ in range(ngrams - 1))
+        for table in (self.tokens, *self.ngrams):
+            nn.init.normal_(table.weight, std=0.1)
+        self.buckets = buckets
+        self.recurrent = Recurrent(
+            cell, embedding_size, hidden_size, layers=layers, bidirectional=bidirectional, dropout=dropout
+        )
+        self.token_dropout = nn.Dropout1d(token_dropout)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(2 * self.recurrent.output_size + embedding_size, classes)
+
+    def forward(self, ids_NT: Tensor) -> Tensor:
+        """Classify; padding is behind the tokens of each row, and a row of padding alone is an empty text."""
+        mask_NT1 = (ids_NT != PADDING_ID).unsqueeze(2)
+        lengths_N1 = mask_NT1.sum(1).clamp(min=1)
+        vectors_NTE = self.token_dropout(self._embed(ids_NT) * mask_NT1)
+        states_NTH = self.recurrent(vectors_NTE, lengths_N1.squeeze(1))
+        views = [
+            states_NTH.sum(1) / lengths_N1,
+            states_NTH.masked_fill(~mask_NT1, -1.0).amax(1),  # states lie in -1..1
+            vectors_NTE.sum(1) / lengths_N1,
+        ]
+        logits: Tensor = self.head(self.dropout(torch.cat(views, dim=1)))
+        return logits
+
+    def _embed(self, ids_NT: Tensor) -> Tensor:
+        vectors_NTE: Tensor = self.tokens(ids_NT)
+        hashes_NT = earlier_NT = ids_NT
+        for table in self.ngrams:
+            earlier_NT = nn.functional.pad(earlier_NT[:, :-1], (1, 0), value=PADDING_ID)
+            hashes_NT = (hashes_NT * _HASH_FACTOR + earlier_NT + 1) % _HASH_PRIME
+            vectors_NTE = vectors_NTE + table(hashes_NT % self.buckets)
+        return vectors_NTE
