@@ -71,3 +71,56 @@ class RunSettings(FitSettings):
             for key, value in self.model_dump(exclude=local).items()
             if value is None or isinstance(value, str | int | float | bool | Path)
         }
+
+
+class ImageSettings(RunSettings):
+    """Settings of `python -m training image`."""
+
+    data: Path
+    """Folder of class folders, DATA/<class>/*.jpg; or DATA/train/<class>/ and, as validation part, DATA/val/<class>/."""
+    backbone: str = "mobilenet_v2"
+    """Network: a torchvision name such as resnet18, or timm/NAME."""
+    mode: Literal["freeze", "finetune", "scratch"] = "finetune"
+    """freeze trains only the head, in seconds; finetune everything, the backbone at a lower rate; scratch from random
+    weights."""
+    weights: str = "pretrained"
+    """Initial weights: pretrained (from the library's hub), none, or a safetensors or torch file."""
+    backbone_rate: float = Field(default=0.1, gt=0, le=1)
+    """Learning rate of the backbone in finetune mode, relative to that of the head."""
+    batch_norm: Literal["auto", "train", "frozen"] = "auto"
+    """Statistics of batch norm in finetune mode; auto freezes them where the weights have them folded away."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the target that is spread over all classes."""
+    smallest_crop: float = Field(default=0.35, gt=0, le=1)
+    """Smallest part of an image's area that augmentation cuts out."""
+    validation: float = Field(default=0.15, ge=0, lt=1)
+    """Share of the data for validation; not used where the data come with a val folder."""
+    test: float = Field(default=0.15, gt=0, lt=1)
+    """Share of the data for the test; of the train folder, where there is one."""
+    skip_broken: bool = False
+    """Leave unreadable images out and name them, instead of stopping at the first."""
+    quantize: Literal["none", "int8"] = "none"
+    """int8 publishes a quantised model, if it is faster and loses at most 0.5 points of accuracy."""
+
+
+class PretrainedSettings(Settings):
+    """Settings of `python -m training pretrained`."""
+
+    backbone: str
+    """Network: a torchvision name such as resnet18, or timm/NAME."""
+    output: Path
+    """Model repository to publish to; made where it does not exist."""
+    name: str = ""
+    """Name of the model in the repository; default: the backbone's."""
+    version: int | None = Field(default=None, ge=1)
+    """Version to publish as; default: one more than the newest."""
+    weights: str = "pretrained"
+    """pretrained (from the library's hub), or a safetensors or torch file."""
+    labels: Path | None = None
+    """Text file with one label per line; default: the labels that the library has for its weights."""
+    golden: list[Path] = []
+    """Images for the golden samples; default: generated patterns."""
+    licence: str = ""
+    """Licence of the model; default: that of the library."""
+    description: str = ""
+    """One sentence for the model's card."""

@@ -1,0 +1,109 @@
+"""The graph of an image classifier: uint8 pixels in, probabilities and logits out."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from training.models.backbones import Backbone
+from zoo.card import IMAGE_INPUT, LOGITS, PROBABILITIES, Resize
+from zoo.golden import Run, Tensors
+
+
+class ImageClassifier(nn.Module):
+    """A network together with its normalisation: uint8 [N, H, W, 3] -> what the network gives."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.network = backbone.network
+        mean, std = (
+            torch.tensor(v).view(1, 3, 1, 1) for v in (backbone.preprocessing.mean, backbone.preprocessing.std)
+        )
+        self.register_buffer("offset", mean * 255, persistent=False)
+        self.register_buffer("scale", 1 / (std * 255), persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits [N, K]; in training mode of some networks a tuple with those of auxiliary heads."""
+        return self.network(self.normalise(image))
+
+    def normalise(self, image: Tensor) -> Tensor:
+        """uint8 [N, H, W, 3] -> float32 [N, 3, H, W], channels last in memory, as the network expects it."""
+        return (image.permute(0, 3, 1, 2).to(torch.float32) - self.offset) * self.scale
+
+
+class _ImageGraph(nn.Module):
+    """What is exported."""
+
+    def __init__(self, classifier: ImageClassifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.classifier(image)
+        return logits.softmax(1), logits
+
+
+def export_image_classifier(classifier: ImageClassifier, resize: Resize) -> bytes:
+    """Export to ONNX with a dynamic batch axis, in one piece.
+
+    Args:
+        classifier: in evaluation mode, on the CPU.
+        resize: gives height and width of the input.
+    """
+    # A batch of 1 would be taken for a constant.
+    example = torch.zeros(2, resize.height_px, resize.width_px, 3, dtype=torch.uint8)
+    with _quiet_export():
+        program = torch.onnx.export(
+            _ImageGraph(classifier).eval(),
+            (example,),
+            input_names=[IMAGE_INPUT],
+            output_names=[PROBABILITIES, LOGITS],
+            dynamic_shapes=({0: "batch"},),
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None, "torch.onnx.export returns the program when it gets no file"
+    file = io.BytesIO()
+    onnx.save(program.model_proto, file)
+    return file.getvalue()
+
+
+def torch_run(classifier: ImageClassifier) -> Run:
+    """The classifier as a graph, computed by torch."""
+    graph = _ImageGraph(classifier).eval()
+
+    def run(inputs: Tensors) -> Tensors:
+        with torch.inference_mode():
+            probabilities, logits = graph(torch.from_numpy(inputs[IMAGE_INPUT]))
+        return {PROBABILITIES: probabilities.numpy(), LOGITS: logits.numpy()}
+
+    return run
+
+
+def gate_batches(pixels: np.ndarray, sizes: Sequence[int]) -> list[Tensors]:
+    """Batches of the given sizes from uint8 [N, H, W, 3], images repeated where they are too few."""
+    return [{IMAGE_INPUT: pixels[np.arange(size) % len(pixels)]} for size in sizes]
+
+
+class _quiet_export(warnings.catch_warnings):
+    """Within, the exporter does not tell of its internals."""
+
+    def __enter__(self) -> None:  # type: ignore[override]
+        super().__enter__()
+        warnings.simplefilter("ignore")
+        self._loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+        self._levels = [logger.level for logger in self._loggers]
+        for logger in self._loggers:
+            logger.setLevel(logging.ERROR)
+
+    def __exit__(self, *exc_info: object) -> None:
+        for logger, level in zip(self._loggers, self._levels, strict=True):
+            logger.setLevel(level)
+        super().__exit__(*exc_info)

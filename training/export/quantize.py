@@ -1,0 +1,76 @@
+"""Static int8 quantisation of an exported convolutional network, and whether it is worth it."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+from zoo.golden import Run, Tensors
+
+
+def quantize_int8(onnx_bytes: bytes, calibration: Iterable[Tensors]) -> bytes:
+    """Quantise convolutions and matrix products: activations to unsigned, weights to signed 8 bits, per channel.
+
+    Args:
+        onnx_bytes: a float32 graph.
+        calibration: inputs from the training part, which show the ranges of the activations.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder, "float.onnx"), Path(folder, "int8.onnx")
+        source.write_bytes(_without_shapes(onnx_bytes))
+        level = logging.root.level
+        logging.root.setLevel(logging.ERROR)  # it recommends a preparation that the exporter has done already
+        try:
+            quantize_static(
+                source,
+                target,
+                _Reader(calibration),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                calibrate_method=CalibrationMethod.MinMax,
+                op_types_to_quantize=["Conv", "Gemm", "MatMul", "Add", "Concat", "GlobalAveragePool", "ReduceMean"],
+            )
+        finally:
+            logging.root.setLevel(level)
+        return target.read_bytes()
+
+
+def speedup(base: Run, candidate: Run, inputs: Tensors, *, rounds: int = 7) -> float:
+    """How many times faster `candidate` is, from the best of interleaved rounds."""
+    best = {base: float("inf"), candidate: float("inf")}
+    for round_ in range(rounds + 1):
+        for run in best:
+            start = time.perf_counter()
+            run(inputs)
+            if round_:  # the first warms up
+                best[run] = min(best[run], time.perf_counter() - start)
+    return best[base] / best[candidate]
+
+
+def probability_gap(expected: np.ndarray, got: np.ndarray, *, quantile: float = 0.99) -> float:
+    """The largest difference within a row of probabilities, at a quantile over the rows."""
+    return float(np.quantile(np.abs(expected - got).max(axis=1), quantile))
+
+
+class _Reader(CalibrationDataReader):
+    def __init__(self, batches: Iterable[Tensors]) -> None:
+        self.batches: Iterator[Tensors] = iter(batches)
+
+    def get_next(self) -> Tensors | None:  # type: ignore[override]
+        return next(self.batches, None)
+
+
+def _without_shapes(onnx_bytes: bytes) -> bytes:
+    """The graph without inferred shapes, which contradict the tensors that the quantiser adds."""
+    model = onnx.load_from_string(onnx_bytes)
+    del model.graph.value_info[:]
+    return model.SerializeToString()

@@ -1,0 +1,187 @@
+"""Image classification networks by name, from torchvision (`resnet18`) and timm (`timm/resnet10t`).
+
+Each comes with the preprocessing that its library gives for its weights, so that nothing of it has to be configured.
+"""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import torchvision.models as torchvision_models
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.errors import BackboneError
+from zoo.card import Resize
+
+TIMM_PREFIX = "timm/"
+_WITH_AUXILIARY_HEADS = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}
+_AUXILIARY_WEIGHT = 0.3  # https://arxiv.org/abs/1409.4842, section 5
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a network's library does to an image before the network sees it."""
+
+    resize: Resize
+    mean: tuple[float, ...]
+    """Per channel, of values from 0 to 1."""
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network of some number of classes, and what belongs to it."""
+
+    name: str
+    network: nn.Module
+    """NCHW, normalised -> logits; in training mode also the outputs of auxiliary heads, where it has them."""
+    preprocessing: Preprocessing
+    head_keys: frozenset[str]
+    """Names of the weights that depend on the number of classes or belong to an auxiliary head."""
+    licence: str = "unknown"
+    """Of the library's weights."""
+
+
+def make_backbone(name: str, classes: int, *, weights_file: Path | None = None, scratch: bool = False) -> Backbone:
+    """Build a network with random weights.
+
+    Args:
+        name: a torchvision classification network, or `timm/` and the name of a timm model.
+        classes: number of outputs.
+        weights_file: the weights that will be loaded; where it is named like a file of torchvision, the preprocessing
+            is that of these weights, else that of the oldest ones, for which most published files were trained.
+        scratch: initialise as for a training from scratch, which takes some networks seconds.
+
+    Raises:
+        BackboneError: no such network; the text lists near matches.
+    """
+    if name.startswith(TIMM_PREFIX):
+        return _make_timm(name, classes)
+    return _make_torchvision(name, classes, weights_file, scratch)
+
+
+def backbone_names() -> list[str]:
+    """All names that `make_backbone` knows."""
+    return [*torchvision_names(), *(TIMM_PREFIX + name for name in timm.list_models())]
+
+
+def torchvision_names() -> list[str]:
+    """The classification networks of torchvision."""
+    return torchvision_models.list_models(module=torchvision_models)
+
+
+def find_torchvision_weights(name: str, weights_file: Path | None) -> Any:
+    """The entry of torchvision's table of weights that a file is by its name; else the oldest entry."""
+    entries = list(torchvision_models.get_model_weights(name))
+    named = [entry for entry in entries if weights_file and Path(entry.url).stem == weights_file.stem]
+    return (named or entries)[0]
+
+
+def classification_loss(output: Any, target: Tensor) -> Tensor:
+    """Cross entropy; where the output is a tuple, the logits of auxiliary heads after the first count 0.3."""
+    if isinstance(output, Tensor):
+        return functional.cross_entropy(output, target)
+    main, *auxiliary = (functional.cross_entropy(logits, target) for logits in output)
+    return main + _AUXILIARY_WEIGHT * sum(auxiliary)
+
+
+def find_head(backbone: Backbone) -> nn.Module:
+    """The layer that gives the logits; auxiliary heads are not meant."""
+    auxiliary = _WITH_AUXILIARY_HEADS.get(backbone.name, ())
+    names = {key.rpartition(".")[0] for key in backbone.head_keys if not key.startswith(auxiliary or ("\0",))}
+    if len(names) != 1:
+        raise BackboneError(f"{backbone.name}: it has no single last layer ({sorted(names)}); take another backbone")
+    return backbone.network.get_submodule(names.pop())
+
+
+def freeze_batch_norm(network: nn.Module) -> None:
+    """Put batch norm into evaluation mode: it keeps its statistics, whatever the batches are."""
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+
+
+def batch_norm_is_folded(network: nn.Module) -> bool:
+    """Whether the statistics of batch norm are artificial, because they were folded into the convolutions.
+
+    Such a network computes nonsense when batch norm uses the statistics of the batch.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    means = [norm.running_mean for norm in norms if norm.running_mean is not None]
+    return bool(means) and all(bool((mean == 0).all()) for mean in means)
+
+
+def _make_torchvision(name: str, classes: int, weights_file: Path | None, scratch: bool) -> Backbone:
+    if name not in torchvision_names():
+        raise _unknown(name)
+    entry = find_torchvision_weights(name, weights_file)
+    options: dict[str, Any] = {}
+    if name in _WITH_AUXILIARY_HEADS:
+        # transform_input: torchvision's weights of the two were trained on other means than the ones it gives for them.
+        options = {"aux_logits": True, "transform_input": True, "init_weights": scratch}
+    network = torchvision_models.get_model(name, weights=None, num_classes=classes, **options)
+    with torch.device("meta"):
+        other = torchvision_models.get_model(name, weights=None, num_classes=classes + 1, **options)
+    auxiliary = _WITH_AUXILIARY_HEADS.get(name, ())
+    keys = _differing_keys(network, other) | {key for key in network.state_dict() if key.split(".")[0] in auxiliary}
+    return Backbone(name, network, _torchvision_preprocessing(entry), frozenset(keys), "BSD-3-Clause")
+
+
+def _torchvision_preprocessing(entry: Any) -> Preprocessing:
+    preset = entry.transforms()
+    resize = Resize(
+        shorter_side_px=preset.resize_size[0],
+        interpolation=preset.interpolation.value,
+        height_px=preset.crop_size[0],
+        width_px=preset.crop_size[-1],
+    )
+    return Preprocessing(resize, tuple(preset.mean), tuple(preset.std))
+
+
+def _make_timm(name: str, classes: int) -> Backbone:
+    short = name.removeprefix(TIMM_PREFIX)
+    if not timm.is_model(short):
+        raise _unknown(name)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*Overwriting.*in registry")
+        network = timm.create_model(short, pretrained=False, num_classes=classes)
+        with torch.device("meta"):
+            other = timm.create_model(short, pretrained=False, num_classes=classes + 1)
+    keys = frozenset(_differing_keys(network, other))
+    licence = network.pretrained_cfg.get("license") or "unknown"
+    return Backbone(name, network, _timm_preprocessing(name, network), keys, licence)
+
+
+def _timm_preprocessing(name: str, network: nn.Module) -> Preprocessing:
+    config = timm.data.resolve_model_data_config(network)
+    channels, height, width = config["input_size"]
+    if channels != 3:
+        raise BackboneError(f"{name} takes {channels} channels; take a backbone for RGB images")
+    squash = config["crop_mode"] == "squash"
+    # timm cuts off the fraction of the scaled side; `int` as in timm.data.transforms_factory.transforms_imagenet_eval.
+    resize = Resize(
+        shorter_side_px=None if squash else int(max(height, width) / config["crop_pct"]),
+        interpolation=config["interpolation"] if config["interpolation"] != "random" else "bilinear",
+        height_px=height,
+        width_px=width,
+    )
+    return Preprocessing(resize, tuple(config["mean"]), tuple(config["std"]))
+
+
+def _differing_keys(network: nn.Module, other: nn.Module) -> set[str]:
+    """Weights whose shape depends on the number of classes."""
+    shapes = {key: value.shape for key, value in other.state_dict().items()}
+    return {key for key, value in network.state_dict().items() if value.shape != shapes[key]}
+
+
+def _unknown(name: str) -> BackboneError:
+    near = difflib.get_close_matches(name, backbone_names(), n=4, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}?" if near else "take a name such as resnet18, or timm/NAME"
+    return BackboneError(f"there is no backbone {name!r}; {hint}")
