@@ -1,0 +1,30 @@
+# The serving image: no torch, no compiler, not root.
+#
+#   docker build -t menagerie .                        CPU
+#   docker build -t menagerie --build-arg EXTRAS=cuda . CUDA, with CUDA and cuDNN as wheels; run with --gpus all
+#
+#   docker run -p 8001:8001 -p 8002:8002 -v ./models:/models menagerie --repository /models
+ARG PYTHON=3.12
+
+FROM python:${PYTHON}-slim AS build
+ARG EXTRAS=""
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY protos protos
+COPY service service
+COPY training training
+COPY zoo zoo
+RUN python -m venv /opt/menagerie
+RUN /opt/menagerie/bin/pip install --no-cache-dir ".[${EXTRAS}]"
+
+FROM python:${PYTHON}-slim
+COPY --from=build /opt/menagerie /opt/menagerie
+RUN useradd --system --uid 10001 --no-create-home menagerie
+USER menagerie
+ENV PATH=/opt/menagerie/bin:$PATH \
+    PYTHONUNBUFFERED=1
+EXPOSE 8001 8002
+HEALTHCHECK --interval=10s --timeout=6s --start-period=30s \
+    CMD ["python", "-m", "service.client.health", "127.0.0.1:8001"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["menagerie-serve", "--host", "0.0.0.0"]
