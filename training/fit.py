@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -75,14 +75,16 @@ def fit(
         metric: takes (output, target) of the validation batches; its value decides which epoch is best.
         run_folder: for `metrics.csv` and the best checkpoint.
         mode: whether a higher or a lower metric is better.
-        groups: parameter groups with rates of their own; default: all parameters at `settings.learning_rate`.
+        groups: parameter groups with rates of their own; default: `parameter_groups` of the whole model.
         console: for progress; default: standard error.
 
     Raises:
         FitError: the loss is not finite.
     """
     console = console or Console(stderr=True)
-    module = _Module(model, loss, metric, settings, groups or parameter_groups(model, settings), mode, console)
+    module = _Module(
+        model, loss, metric, settings, groups or parameter_groups(model.parameters(), settings), mode, console
+    )
     checkpoint = ModelCheckpoint(run_folder, "best", "score", mode=mode, save_weights_only=True)
     stopping = EarlyStopping("score", mode=mode, patience=settings.patience)
     start = time.monotonic()
@@ -104,9 +106,11 @@ def fit(
     )
 
 
-def parameter_groups(model: nn.Module, settings: FitSettings, *, rate_factor: float = 1.0) -> list[ParameterGroup]:
+def parameter_groups(
+    parameters: Iterable[nn.Parameter], settings: FitSettings, *, rate_factor: float = 1.0
+) -> list[ParameterGroup]:
     """Trainable parameters in two groups: matrices and filters with weight decay; biases and norms without."""
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
     rate = settings.learning_rate * rate_factor
     groups = [
         {"params": [p for p in trainable if p.ndim > 1], "lr": rate, "weight_decay": settings.weight_decay},

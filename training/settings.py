@@ -77,7 +77,7 @@ class ImageSettings(RunSettings):
     """Settings of `python -m training image`."""
 
     data: Path
-    """Folder of class folders, DATA/<class>/*.jpg; or DATA/train/<class>/ and, as validation part, DATA/val/<class>/."""
+    """Folder of class folders, DATA/<class>/*.jpg; or DATA/train/<class>/ with DATA/val/<class>/ for validation."""
     backbone: str = "mobilenet_v2"
     """Network: a torchvision name such as resnet18, or timm/NAME."""
     mode: Literal["freeze", "finetune", "scratch"] = "finetune"

@@ -41,6 +41,21 @@ def check_parity(torch_run: Run, onnx_run: Run, batches: Iterable[Tensors], *, l
     return worst
 
 
+def check_batch_independence(run: Run, batches: Iterable[Tensors], *, limit: float = PARITY_LIMIT) -> None:
+    """Compare what a graph gives for a batch with what it gives for each item alone; for quantised graphs.
+
+    Raises:
+        GateError: they differ by more than `limit`, relative.
+    """
+
+    def one_by_one(inputs: Tensors) -> Tensors:
+        count = len(next(iter(inputs.values())))
+        single = [run({name: value[item : item + 1] for name, value in inputs.items()}) for item in range(count)]
+        return {name: np.concatenate([outputs[name] for outputs in single]) for name in single[0]}
+
+    check_parity(one_by_one, run, batches, limit=limit)
+
+
 def check_metric(name: str, torch_value: float, onnx_value: float, *, tolerance: float = 1e-3) -> None:
     """Compare a test metric of the torch model with the same one measured through ONNX Runtime.
 

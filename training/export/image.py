@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import onnx
@@ -20,6 +21,9 @@ from zoo.golden import Run, Tensors
 class ImageClassifier(nn.Module):
     """A network together with its normalisation: uint8 [N, H, W, 3] -> what the network gives."""
 
+    offset: Tensor
+    scale: Tensor
+
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.network = backbone.network
@@ -31,7 +35,8 @@ class ImageClassifier(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits [N, K]; in training mode of some networks a tuple with those of auxiliary heads."""
-        return self.network(self.normalise(image))
+        output: Tensor = self.network(self.normalise(image))
+        return output
 
     def normalise(self, image: Tensor) -> Tensor:
         """uint8 [N, H, W, 3] -> float32 [N, 3, H, W], channels last in memory, as the network expects it."""
@@ -59,7 +64,7 @@ def export_image_classifier(classifier: ImageClassifier, resize: Resize) -> byte
     """
     # A batch of 1 would be taken for a constant.
     example = torch.zeros(2, resize.height_px, resize.width_px, 3, dtype=torch.uint8)
-    with _quiet_export():
+    with quiet_export():
         program = torch.onnx.export(
             _ImageGraph(classifier).eval(),
             (example,),
@@ -92,18 +97,17 @@ def gate_batches(pixels: np.ndarray, sizes: Sequence[int]) -> list[Tensors]:
     return [{IMAGE_INPUT: pixels[np.arange(size) % len(pixels)]} for size in sizes]
 
 
-class _quiet_export(warnings.catch_warnings):
+@contextmanager
+def quiet_export() -> Iterator[None]:
     """Within, the exporter does not tell of its internals."""
-
-    def __enter__(self) -> None:  # type: ignore[override]
-        super().__enter__()
-        warnings.simplefilter("ignore")
-        self._loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-        self._levels = [logger.level for logger in self._loggers]
-        for logger in self._loggers:
-            logger.setLevel(logging.ERROR)
-
-    def __exit__(self, *exc_info: object) -> None:
-        for logger, level in zip(self._loggers, self._levels, strict=True):
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-        super().__exit__(*exc_info)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ class Backbone:
     network: nn.Module
     """NCHW, normalised -> logits; in training mode also the outputs of auxiliary heads, where it has them."""
     preprocessing: Preprocessing
+    classes: int
     head_keys: frozenset[str]
     """Names of the weights that depend on the number of classes or belong to an auxiliary head."""
     licence: str = "unknown"
@@ -84,12 +86,17 @@ def find_torchvision_weights(name: str, weights_file: Path | None) -> Any:
     return (named or entries)[0]
 
 
-def classification_loss(output: Any, target: Tensor) -> Tensor:
-    """Cross entropy; where the output is a tuple, the logits of auxiliary heads after the first count 0.3."""
-    if isinstance(output, Tensor):
-        return functional.cross_entropy(output, target)
-    main, *auxiliary = (functional.cross_entropy(logits, target) for logits in output)
-    return main + _AUXILIARY_WEIGHT * sum(auxiliary)
+def classification_loss(output: Tensor | Sequence[Tensor], target: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    """Cross entropy of logits.
+
+    Args:
+        output: logits [N, K]; or several, where those after the first are of auxiliary heads and count 0.3.
+        target: class indexes [N].
+        label_smoothing: share of the target that is spread over all classes.
+    """
+    outputs = [output] if isinstance(output, Tensor) else list(output)
+    main, *auxiliary = (functional.cross_entropy(logits, target, label_smoothing=label_smoothing) for logits in outputs)
+    return main + _AUXILIARY_WEIGHT * torch.stack(auxiliary).sum() if auxiliary else main
 
 
 def find_head(backbone: Backbone) -> nn.Module:
@@ -131,7 +138,7 @@ def _make_torchvision(name: str, classes: int, weights_file: Path | None, scratc
         other = torchvision_models.get_model(name, weights=None, num_classes=classes + 1, **options)
     auxiliary = _WITH_AUXILIARY_HEADS.get(name, ())
     keys = _differing_keys(network, other) | {key for key in network.state_dict() if key.split(".")[0] in auxiliary}
-    return Backbone(name, network, _torchvision_preprocessing(entry), frozenset(keys), "BSD-3-Clause")
+    return Backbone(name, network, _torchvision_preprocessing(entry), classes, frozenset(keys), "BSD-3-Clause")
 
 
 def _torchvision_preprocessing(entry: Any) -> Preprocessing:
@@ -156,7 +163,7 @@ def _make_timm(name: str, classes: int) -> Backbone:
             other = timm.create_model(short, pretrained=False, num_classes=classes + 1)
     keys = frozenset(_differing_keys(network, other))
     licence = network.pretrained_cfg.get("license") or "unknown"
-    return Backbone(name, network, _timm_preprocessing(name, network), keys, licence)
+    return Backbone(name, network, _timm_preprocessing(name, network), classes, keys, licence)
 
 
 def _timm_preprocessing(name: str, network: nn.Module) -> Preprocessing:

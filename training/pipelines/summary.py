@@ -1,0 +1,60 @@
+"""What a training run prints at its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from training.evaluate import ClassificationReport
+from training.fit import FitResult
+from zoo.card import Card
+from zoo.repository import ModelVersion
+
+_LARGEST_CONFUSION = 20
+
+
+def print_fit(result: FitResult, run_folder: Path, console: Console) -> None:
+    """One line on how the training went."""
+    how = "interrupted, best kept" if result.interrupted else "best kept"
+    console.print(
+        f"\n{result.epochs} epochs in {result.seconds:.0f} s, {how}: epoch {result.best_epoch}, "
+        f"validation score {result.best_score:.4f}; log in {run_folder}",
+        highlight=False,
+    )
+
+
+def print_classifier(card: Card, report: ClassificationReport, labels: tuple[str, ...], console: Console) -> None:
+    """Test metrics and, for few classes, who is taken for whom."""
+    console.print(
+        f"test accuracy [bold]{report.accuracy:.4f}[/bold], macro F1 {report.macro_f1:.4f}, "
+        f"log loss {report.log_loss:.4f} on {report.confusion.sum()} items ({card.provenance.split})",
+        highlight=False,
+    )
+    if len(labels) <= _LARGEST_CONFUSION:
+        console.print(_confusion_table(report, labels))
+    for name, row in card.tried.items():
+        values = ", ".join(f"{key} {value}" for key, value in row.items())
+        console.print(f"tried {name}: {values}", highlight=False, markup=False)
+
+
+def print_published(version: ModelVersion, repository: Path, console: Console) -> None:
+    """Where the model is and how to serve it."""
+    size = version.path.stat().st_size / 1e6
+    console.print(
+        f"\npublished {version.name} version {version.version}: {version.path} ({size:.1f} MB)", highlight=False
+    )
+    console.print(f"serve it with: python -m service --repository {repository}", highlight=False, soft_wrap=True)
+
+
+def _confusion_table(report: ClassificationReport, labels: tuple[str, ...]) -> Table:
+    table = Table(title="rows: true class, columns: predicted", title_justify="left")
+    table.add_column("")
+    for label in labels:
+        table.add_column(label, justify="right")
+    table.add_column("recall", justify="right")
+    for index, (label, row) in enumerate(zip(labels, report.confusion, strict=True)):
+        cells = [f"[bold]{count}[/bold]" if column == index else str(count) for column, count in enumerate(row)]
+        table.add_row(label, *cells, f"{row[index] / max(row.sum(), 1):.3f}")
+    return table
