@@ -280,6 +280,7 @@ def _quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
             warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+            warnings.filterwarnings("ignore", message=".*in eval mode at the start of training")
             warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated")
             yield
     finally:

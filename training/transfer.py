@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -26,8 +27,6 @@ from training.models.backbones import (
     freeze_batch_norm,
 )
 from training.settings import ImageSettings
-
-Pairs = Dataset[tuple[Tensor, int]]
 
 
 def fit_head(
@@ -113,7 +112,8 @@ def _head_inputs(
     what: str,
 ) -> TensorDataset:
     loader = _loader(images, settings, shuffle=False)
-    features, classes = [], []
+    features: list[Tensor] = []
+    classes: list[Tensor] = []
     with torch.inference_mode(), _inputs_of(head.layer) as seen:
         for pixels, targets in track(loader, what, console=console, transient=True):
             logits = classifier(pixels)
@@ -147,9 +147,10 @@ def _loss(settings: ImageSettings) -> Callable[[Tensor, Tensor], Tensor]:
     return partial(classification_loss, label_smoothing=settings.label_smoothing)
 
 
-def _loader(data: Pairs | TensorDataset, settings: ImageSettings, *, shuffle: bool) -> DataLoader[tuple[Tensor, ...]]:
+def _loader(data: Dataset[Any], settings: ImageSettings, *, shuffle: bool) -> DataLoader[Any]:
     # Batch norm cannot train on a batch of one image; where such a rest would remain, it is dropped.
-    rest_of_one = shuffle and len(data) % settings.batch_size == 1 and len(data) > settings.batch_size  # type: ignore[arg-type]
+    count = len(data)  # type: ignore[arg-type]
+    rest_of_one = shuffle and count > settings.batch_size and count % settings.batch_size == 1
     return DataLoader(
         data,
         settings.batch_size,

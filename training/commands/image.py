@@ -20,6 +20,6 @@ def command(settings: ImageSettings) -> None:
     console = Console()
     outcome = train_image(settings)
     print_fit(outcome.fit, outcome.run_folder, console)
-    print_classifier(outcome.card, outcome.test, outcome.card.task.labels, console)
+    print_classifier(outcome.card, outcome.test, console)
     console.print(f"torch and ONNX Runtime differ by {outcome.parity:.1e}, relative", highlight=False)
     print_published(outcome.published, settings.output, console)

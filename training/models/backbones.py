@@ -76,7 +76,7 @@ def backbone_names() -> list[str]:
 
 def torchvision_names() -> list[str]:
     """The classification networks of torchvision."""
-    return torchvision_models.list_models(module=torchvision_models)
+    return list(torchvision_models.list_models(module=torchvision_models))
 
 
 def find_torchvision_weights(name: str, weights_file: Path | None) -> Any:
@@ -100,12 +100,34 @@ def classification_loss(output: Tensor | Sequence[Tensor], target: Tensor, *, la
 
 
 def find_head(backbone: Backbone) -> nn.Module:
-    """The layer that gives the logits; auxiliary heads are not meant."""
+    """The layer that gives the logits; auxiliary heads are not meant.
+
+    Raises:
+        BackboneError: there are several.
+    """
+    return backbone.network.get_submodule(head_name(backbone))
+
+
+def head_name(backbone: Backbone) -> str:
+    """Name of the layer that gives the logits, e.g. `classifier.1`."""
     auxiliary = _WITH_AUXILIARY_HEADS.get(backbone.name, ())
-    names = {key.rpartition(".")[0] for key in backbone.head_keys if not key.startswith(auxiliary or ("\0",))}
+    names = {key.rpartition(".")[0] for key in backbone.head_keys if key.split(".")[0] not in auxiliary}
     if len(names) != 1:
-        raise BackboneError(f"{backbone.name}: it has no single last layer ({sorted(names)}); take another backbone")
-    return backbone.network.get_submodule(names.pop())
+        raise BackboneError(f"{backbone.name} has no single last layer ({sorted(names)}); take another backbone")
+    return names.pop()
+
+
+def library_labels(name: str) -> tuple[str, ...]:
+    """The labels that a library has for its weights of a network; none where it has none.
+
+    Raises:
+        BackboneError: there is no such network.
+    """
+    if name.startswith(TIMM_PREFIX):
+        return _timm_labels(name)
+    if name not in torchvision_names():
+        raise _unknown(name)
+    return tuple(find_torchvision_weights(name, None).meta["categories"])
 
 
 def freeze_batch_norm(network: nn.Module) -> None:
@@ -180,6 +202,15 @@ def _timm_preprocessing(name: str, network: nn.Module) -> Preprocessing:
         width_px=width,
     )
     return Preprocessing(resize, tuple(config["mean"]), tuple(config["std"]))
+
+
+def _timm_labels(name: str) -> tuple[str, ...]:
+    short = name.removeprefix(TIMM_PREFIX)
+    if not timm.is_model(short):
+        raise _unknown(name)
+    config = timm.get_pretrained_cfg(short)
+    subset = timm.data.infer_imagenet_subset({"num_classes": config.num_classes}) if config else None
+    return tuple(timm.data.ImageNetInfo(subset).label_descriptions()) if subset else ()
 
 
 def _differing_keys(network: nn.Module, other: nn.Module) -> set[str]:

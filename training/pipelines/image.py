@@ -120,7 +120,7 @@ def train_image(
     result = _train(classifier, backbone, data, settings, run_folder, console)
     console.print("evaluating and exporting")
     float_graph, parity = _export(classifier, data)
-    chosen, tried = float_graph, {}
+    chosen, tried = float_graph, dict[str, dict[str, float | str]]()
     if settings.quantize == "int8":
         chosen, tried = _try_int8(float_graph, torch_run(classifier), data)
     card = Card(
@@ -158,7 +158,7 @@ def _prepare_backbone(settings: ImageSettings, classes: int, console: Console) -
     backbone = make_backbone(settings.backbone, classes, weights_file=file)
     report = load_weights(backbone, settings.weights)
     for line in report.lines():
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     return backbone, report
 
 
@@ -166,9 +166,11 @@ def _read(settings: ImageSettings, backbone: Backbone, console: Console) -> _Dat
     resize = backbone.preprocessing.resize
     images = read_image_folder(settings.data, resize, skip_broken=settings.skip_broken, console=console)
     for line in images.skipped:
-        console.print(f"skipped {line}", style="yellow", highlight=False, markup=False)
+        console.print(f"skipped {line}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     split = split_images(images, validation=settings.validation, test=settings.test, seed=settings.seed)
-    console.print(f"{len(images.files)} images, {split.description}; sha256 {images.sha256[:12]}", highlight=False)
+    console.print(
+        f"{len(images.files)} images, {split.description}; sha256 {images.sha256[:12]}", highlight=False, soft_wrap=True
+    )
     return _Data(images, split, resize)
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from training.evaluate import ClassificationReport
 from training.fit import FitResult
-from zoo.card import Card
+from zoo.card import Card, ImageTask, TextTask
 from zoo.repository import ModelVersion
 
 _LARGEST_CONFUSION = 20
@@ -22,21 +22,25 @@ def print_fit(result: FitResult, run_folder: Path, console: Console) -> None:
         f"\n{result.epochs} epochs in {result.seconds:.0f} s, {how}: epoch {result.best_epoch}, "
         f"validation score {result.best_score:.4f}; log in {run_folder}",
         highlight=False,
+        soft_wrap=True,
     )
 
 
-def print_classifier(card: Card, report: ClassificationReport, labels: tuple[str, ...], console: Console) -> None:
+def print_classifier(card: Card, report: ClassificationReport, console: Console) -> None:
     """Test metrics and, for few classes, who is taken for whom."""
+    assert isinstance(card.task, ImageTask | TextTask), "forecasters have other metrics"
+    labels = card.task.labels
     console.print(
         f"test accuracy [bold]{report.accuracy:.4f}[/bold], macro F1 {report.macro_f1:.4f}, "
         f"log loss {report.log_loss:.4f} on {report.confusion.sum()} items ({card.provenance.split})",
         highlight=False,
+        soft_wrap=True,
     )
     if len(labels) <= _LARGEST_CONFUSION:
         console.print(_confusion_table(report, labels))
     for name, row in card.tried.items():
         values = ", ".join(f"{key} {value}" for key, value in row.items())
-        console.print(f"tried {name}: {values}", highlight=False, markup=False)
+        console.print(f"tried {name}: {values}", highlight=False, markup=False, soft_wrap=True)
 
 
 def print_published(version: ModelVersion, repository: Path, console: Console) -> None:

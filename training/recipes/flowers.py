@@ -1,0 +1,61 @@
+"""The bundled model `flowers`: five flower genera, MobileNetV2 fine-tuned at 224 px.
+
+    python -m training.recipes.flowers --data ../shared/data/flowers5 \
+        --weights ../shared/data/weights_mobilenet_v2_notop/mobilenet_v2_features_bnfolded.safetensors \
+        --output zoo/bundled
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from training.settings import ImageSettings
+
+DATA = Path("../shared/data/flowers5")
+WEIGHTS = Path("../shared/data/weights_mobilenet_v2_notop/mobilenet_v2_features_bnfolded.safetensors")
+
+
+def settings(data: Path = DATA, weights: Path = WEIGHTS, output: Path = Path("zoo/bundled")) -> ImageSettings:
+    """The run that made the bundled model."""
+    return ImageSettings(
+        data=data,
+        output=output,
+        name="flowers",
+        description="Daisy, dandelion, rose, sunflower or tulip, from a photograph",
+        licence="Apache-2.0 (initial weights); golden photographs CC-BY-2.0, authors by the Flickr ids in their names",
+        backbone="mobilenet_v2",
+        mode="finetune",
+        weights=str(weights),
+        test=0.2,
+        epochs=12,
+        patience=6,
+        quantize="int8",
+    )
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="The folder flowers5.")] = DATA,
+    weights: Annotated[Path, typer.Option(help="MobileNetV2's ImageNet weights, without the head.")] = WEIGHTS,
+    output: Annotated[Path, typer.Option(help="Model repository to publish to.")] = Path("zoo/bundled"),
+) -> None:
+    """Train and publish the bundled model `flowers`."""
+    from training.pipelines.image import train_image
+    from training.pipelines.summary import print_classifier, print_fit, print_published
+
+    console = Console()
+    outcome = train_image(
+        settings(data, weights, output),
+        recipe="python -m training.recipes.flowers",
+        data_name="flowers5: 1,000 photographs of TensorFlow's flower_photos",
+    )
+    print_fit(outcome.fit, outcome.run_folder, console)
+    print_classifier(outcome.card, outcome.test, console)
+    print_published(outcome.published, output, console)
+
+
+if __name__ == "__main__":
+    typer.run(main)
