@@ -39,7 +39,9 @@ class LabelledTexts:
         """
         found = set(self.labels)
         if len(found) < 2:
-            raise DataError(f"all {len(self.labels)} texts have the label {min(found)!r}; a classifier needs two classes")
+            raise DataError(
+                f"all {len(self.labels)} texts have the label {min(found)!r}; a classifier needs two classes"
+            )
         try:
             return tuple(sorted(found, key=float))
         except ValueError:
@@ -112,7 +114,9 @@ def _read_pairs(path: Path, text_column: str | None, label_column: str | None) -
         (text_index, label_index), width = columns, len(first)
     for line, row in rows:
         if len(row) != width:
-            raise DataError(f"{path}, line {line}: {len(row)} columns where {width} were expected{_advice(path, width)}")
+            raise DataError(
+                f"{path}, line {line}: {len(row)} columns where {width} were expected{_advice(path, width)}"
+            )
         yield line, row[text_index], row[label_index].strip()
 
 

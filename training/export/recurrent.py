@@ -37,8 +37,6 @@ def export_recurrent(
     )
     assert program is not None, "the exporter returns None only when it writes a file. This is a bug."
     # The exporter folds small constants only; the reordered weights would be computed at every start.
-    model = onnxscript.optimizer.optimize(
-        program.model_proto, input_size_limit=_NO_LIMIT, output_size_limit=_NO_LIMIT
-    )
+    model = onnxscript.optimizer.optimize(program.model_proto, input_size_limit=_NO_LIMIT, output_size_limit=_NO_LIMIT)
     model.producer_name = PRODUCER
     return model

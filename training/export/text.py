@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 import onnx
 import torch
 from onnx import compose
@@ -44,7 +47,27 @@ def export_text(network: nn.Module, tokenizer: Tokenizer) -> bytes:
     model = compose.merge_models(front, back, io_map=[(IDS, IDS)])
     model.producer_name = PRODUCER
     onnx.checker.check_model(model)
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
+
+
+def text_tensor(texts: Sequence[str]) -> Tensors:
+    """Texts as the graph's input."""
+    return {TEXT_INPUT: np.array(texts, dtype=object)}
+
+
+def parity_batches(texts: Sequence[str], sizes: Iterable[int], max_tokens: int) -> list[Tensors]:
+    """Batches to compare implementations on: of each size, short to long texts mixed with odd ones.
+
+    The odd ones: a text without any token, one of unknown tokens only, one that is cut.
+    """
+    by_length = sorted(texts, key=len)
+    usual = [by_length[round(share * (len(by_length) - 1))] for share in (0, 0.25, 0.5, 0.75, 1)]
+    pool = [*usual, " ", "\u2603\u2603", " ".join([usual[2]] * (max_tokens + 1))]
+    return [
+        text_tensor([pool[(start + step) % len(pool)] for step in range(size)])
+        for size in sizes
+        for start in range(0, len(pool), size)
+    ]
 
 
 def make_torch_run(network: nn.Module, tokenizer: Tokenizer) -> Run:

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 CellKind = Literal["rnn", "lstm", "gru"]
 
-_MODULES: dict[CellKind, type[nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+_MODULES: dict[CellKind, type[nn.RNN | nn.LSTM | nn.GRU]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 # Where ONNX wants each gate among PyTorch's: LSTM i,f,g,o -> i,o,f,c; GRU r,z,n -> z,r,h.
 _GATES_ONNX: dict[CellKind, tuple[int, ...]] = {"rnn": (0,), "lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
 _OPSET = 14  # the last one that changed these three operators before 22, which added only bfloat16
@@ -84,16 +84,13 @@ class Recurrent(nn.Module):
 
     def _onnx_layer(self, layer: int, inputs_TNF: Tensor, lengths_N: Tensor | None) -> Tensor:
         steps, batch = inputs_TNF.shape[:2]
-        attributes: dict[str, int | str] = {
-            "hidden_size": self.hidden_size,
-            "direction": "bidirectional" if self.directions == 2 else "forward",
-        }
-        if self.cell == "gru":
-            attributes["linear_before_reset"] = 1  # as PyTorch and cuDNN do
+        direction = "bidirectional" if self.directions == 2 else "forward"
+        # linear_before_reset: as PyTorch and cuDNN compute a GRU.
+        of_gru = {"linear_before_reset": 1} if self.cell == "gru" else {}
         states_TDNH = torch.onnx.ops.symbolic_multi_out(
             self.cell.upper(),
             [inputs_TNF, *self._onnx_weights(layer), lengths_N],
-            attributes,
+            {"hidden_size": self.hidden_size, "direction": direction, **of_gru},
             dtypes=[inputs_TNF.dtype],
             shapes=[[steps, self.directions, batch, self.hidden_size]],
             version=_OPSET,

@@ -5,12 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from training.models.ngrams import PADDING_ID, ngram_buckets
 from training.models.recurrent import CellKind, Recurrent
-
-PADDING_ID = 0
-# A rolling hash modulo a Mersenne prime: products stay below 2**62, so that int64 suffices in torch and in ONNX.
-_HASH_PRIME = 2**31 - 1
-_HASH_FACTOR = 1_540_483_477
 
 
 class TextClassifier(nn.Module):
@@ -46,6 +42,7 @@ class TextClassifier(nn.Module):
         token_dropout: float = 0.2,
     ) -> None:
         super().__init__()
+        self.classes = classes
         self.tokens = nn.Embedding(vocabulary_size, embedding_size, padding_idx=PADDING_ID)
         self.ngrams = nn.ModuleList(nn.Embedding(buckets, embedding_size) for _ in range(ngrams - 1))
         for table in (self.tokens, *self.ngrams):
@@ -74,9 +71,8 @@ class TextClassifier(nn.Module):
 
     def _embed(self, ids_NT: Tensor) -> Tensor:
         vectors_NTE: Tensor = self.tokens(ids_NT)
-        hashes_NT = earlier_NT = ids_NT
-        for table in self.ngrams:
-            earlier_NT = nn.functional.pad(earlier_NT[:, :-1], (1, 0), value=PADDING_ID)
-            hashes_NT = (hashes_NT * _HASH_FACTOR + earlier_NT + 1) % _HASH_PRIME
-            vectors_NTE = vectors_NTE + table(hashes_NT % self.buckets)
+        if self.ngrams:
+            grams = ngram_buckets(ids_NT, len(self.ngrams) + 1, self.buckets)
+            for table, rows_NT in zip(self.ngrams, grams[1:], strict=True):
+                vectors_NTE = vectors_NTE + table(rows_NT)
         return vectors_NTE

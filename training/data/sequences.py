@@ -1,0 +1,77 @@
+"""Token sequences in batches of similar length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+Item = tuple[Tensor, int]
+_POOL_BATCHES = 50  # batches are cut from this many batches' worth of shuffled items, sorted by length
+
+
+class TokenDataset(Dataset[Item]):
+    """Token ids and class of each text.
+
+    Args:
+        ids: of each text, at least one.
+        classes: of each text.
+    """
+
+    def __init__(self, ids: Sequence[NDArray[np.int64]], classes: Sequence[int]) -> None:
+        self.ids = [torch.from_numpy(row) for row in ids]
+        self.classes = classes
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> Item:
+        return self.ids[index], self.classes[index]
+
+
+class LengthBatches(Sampler[list[int]]):
+    """Batches of items of similar length, in random order: on texts, half the padding and half the time or less.
+
+    Args:
+        lengths: of each item.
+        batch_size: items per batch; the last batch of a pass may be smaller.
+        seed: of the order; every pass has another one.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        self.lengths = np.asarray(lengths)
+        self.batch_size = batch_size
+        self._rng = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return -(-len(self.lengths) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = self._rng.permutation(len(self.lengths))
+        pool = self.batch_size * _POOL_BATCHES
+        batches: list[list[int]] = []
+        for start in range(0, len(order), pool):
+            part = order[start : start + pool]
+            part = part[np.argsort(self.lengths[part], kind="stable")]
+            batches += [part[cut : cut + self.batch_size].tolist() for cut in range(0, len(part), self.batch_size)]
+        yield from (batches[index] for index in self._rng.permutation(len(batches)))
+
+
+def training_batches(data: TokenDataset, batch_size: int, seed: int) -> DataLoader[Item]:
+    """Shuffled batches `(ids int64 [N, T], classes int64 [N])`."""
+    sampler = LengthBatches([len(row) for row in data.ids], batch_size, seed)
+    return DataLoader(data, batch_sampler=sampler, collate_fn=_collate)
+
+
+def evaluation_batches(data: TokenDataset, batch_size: int) -> DataLoader[Item]:
+    """The same batches in the order of the data."""
+    return DataLoader(data, batch_size=batch_size, collate_fn=_collate)
+
+
+def _collate(items: list[Item]) -> tuple[Tensor, Tensor]:
+    ids = nn.utils.rnn.pad_sequence([row for row, _ in items], batch_first=True)  # with 0, the padding id
+    return ids, torch.tensor([label for _, label in items])

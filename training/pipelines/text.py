@@ -1,0 +1,218 @@
+"""From labelled texts to a published classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from lightning.pytorch import seed_everything
+from rich.console import Console
+from torch import nn
+from torchmetrics.classification import MulticlassAccuracy
+
+from training.baselines import naive_bayes_accuracy
+from training.data.sequences import TokenDataset, evaluation_batches, training_batches
+from training.data.text_parts import TextPart, TextParts, read_text_parts
+from training.data.tokens import UNKNOWN_ID, Tokenizer, learn_tokenizer
+from training.evaluate import ClassificationReport, classification_report
+from training.export.gate import BATCH_SIZES, check_batch_independence, check_metric, check_parity, publish_checked
+from training.export.golden import FLOAT_TOLERANCE, choose_samples
+from training.export.provenance import describe_run
+from training.export.text import export_text, make_torch_run, parity_batches, text_tensor
+from training.fit import FitResult, fit, make_run_folder
+from training.models.text import TextClassifier
+from training.models.vectors import load_vectors
+from training.text_settings import TextSettings
+from zoo.card import PROBABILITIES, Card, ColumnStatistics, Golden, GoldenSample, TextTask
+from zoo.golden import Run, Tensors
+from zoo.repository import ModelVersion, check_name
+from zoo.runtime import make_run, open_session
+
+_EVALUATION_BATCH = 256
+_GOLDEN_CHARACTERS = 160  # longer texts make the card long and prove no more
+_GOLDEN_SAMPLES = 6
+
+
+@dataclass(frozen=True)
+class TextOutcome:
+    """What a run gave."""
+
+    published: ModelVersion
+    card: Card
+    fit: FitResult
+    test: ClassificationReport
+    """Of the published graph, through ONNX Runtime."""
+    validation: ClassificationReport
+    """The same on the part that chose the best epoch."""
+    baselines: dict[str, float]
+    """Test accuracy of the simple answers, by name."""
+    parity: float
+    """Largest relative error between torch and ONNX Runtime."""
+    run_folder: Path
+
+
+def train_text(
+    settings: TextSettings,
+    *,
+    recipe: str = "python -m training text",
+    data_name: str = "",
+    console: Console | None = None,
+) -> TextOutcome:
+    """Train, evaluate, export, gate and publish.
+
+    Args:
+        settings: of the run.
+        recipe: what the card names as its maker.
+        data_name: what the card calls the data; default: the names of their files.
+        console: for progress; default: standard error.
+
+    Raises:
+        TrainingError: see `training.errors`.
+        ZooError: the name cannot name a model, or the graph fails its golden samples.
+    """
+    console = console or Console(stderr=True)
+    check_name(settings.name)
+    seed_everything(settings.seed, workers=True, verbose=False)
+    data = read_text_parts(settings)
+    console.print(f"{data.summary}; {data.split}; sha256 {data.sha256[:12]}", highlight=False, soft_wrap=True)
+    tokenizer = _learn_tokenizer(settings, data.train)
+    train, validation = (_encode(tokenizer, part) for part in (data.train, data.validation))
+    network = _build(settings, tokenizer, len(data.labels), console)
+    run_folder = make_run_folder(settings.runs, settings.name)
+    result = _fit(network, train, validation, settings, run_folder, console)
+    console.print("evaluating and exporting")
+    onnx_bytes = export_text(network, tokenizer)
+    expected, run = make_torch_run(network, tokenizer), make_run(open_session(onnx_bytes))
+    parity = _check_graph(expected, run, data, settings.max_tokens)
+    test = _report(run, data.test)
+    check_metric("accuracy", _report(expected, data.test).accuracy, test.accuracy)
+    baselines = _baselines(settings, data)
+    card = Card(
+        name=settings.name,
+        description=settings.description or f"{len(data.labels)} classes of texts, {_describe(settings)}",
+        task=TextTask(labels=data.labels, max_tokens=settings.max_tokens, language=settings.language),
+        licence=settings.licence,
+        provenance=describe_run(
+            settings,
+            recipe=recipe,
+            data=data_name or ", ".join(path.name for path in settings.data),
+            data_sha256=data.sha256,
+            split=data.split,
+            weights_source="" if settings.vectors is None else f"word vectors {settings.vectors.name}",
+        ),
+        test_metrics=test.metrics() | {f"{name}_accuracy": round(value, 5) for name, value in baselines.items()},
+        reference=_token_statistics(train),
+        golden=_make_golden(expected, data.test),
+    )
+    published = publish_checked(onnx_bytes, card, settings.output, settings.name, settings.version)
+    return TextOutcome(published, card, result, test, _report(run, data.validation), baselines, parity, run_folder)
+
+
+def _describe(settings: TextSettings) -> str:
+    direction = "bidirectional " if settings.bidirectional else ""
+    return f"{direction}{settings.cell.upper()} over {settings.tokens}"
+
+
+def _learn_tokenizer(settings: TextSettings, part: TextPart) -> Tokenizer:
+    return learn_tokenizer(
+        part.texts,
+        settings.tokens,
+        max_tokens=settings.max_tokens,
+        max_vocabulary=settings.max_vocabulary,
+        min_count=settings.min_count,
+    )
+
+
+def _encode(tokenizer: Tokenizer, part: TextPart) -> TokenDataset:
+    return TokenDataset(tokenizer.encode(part.texts), part.classes)
+
+
+def _build(settings: TextSettings, tokenizer: Tokenizer, classes: int, console: Console) -> TextClassifier:
+    network = TextClassifier(
+        tokenizer.size,
+        classes,
+        embedding_size=settings.embedding_size,
+        ngrams=settings.ngrams,
+        buckets=settings.buckets,
+        cell=settings.cell,
+        hidden_size=settings.hidden_size,
+        layers=settings.layers,
+        bidirectional=settings.bidirectional,
+        dropout=settings.dropout,
+        token_dropout=settings.token_dropout,
+    )
+    if settings.vectors is not None:
+        found = load_vectors(network.tokens, tokenizer.vocabulary, settings.vectors)
+        console.print(f"word vectors for {found} of {len(tokenizer.vocabulary)} known words", highlight=False)
+    return network
+
+
+def _fit(
+    network: TextClassifier,
+    train: TokenDataset,
+    validation: TokenDataset,
+    settings: TextSettings,
+    run_folder: Path,
+    console: Console,
+) -> FitResult:
+    return fit(
+        network,
+        training_batches(train, settings.batch_size, settings.seed),
+        evaluation_batches(validation, _EVALUATION_BATCH),
+        settings,
+        loss=nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing),
+        metric=MulticlassAccuracy(network.classes, average="micro"),
+        run_folder=run_folder,
+        console=console,
+    )
+
+
+def _check_graph(expected: Run, run: Run, data: TextParts, max_tokens: int) -> float:
+    batches = parity_batches(data.test.texts, BATCH_SIZES, max_tokens)
+    check_batch_independence(run, batches)
+    return check_parity(expected, run, batches)
+
+
+def _report(run: Run, part: TextPart) -> ClassificationReport:
+    return classification_report(run, _batches(part))
+
+
+def _batches(part: TextPart) -> Iterator[tuple[Tensors, Sequence[int]]]:
+    for start in range(0, len(part.texts), _EVALUATION_BATCH):
+        end = start + _EVALUATION_BATCH
+        yield text_tensor(part.texts[start:end]), part.classes[start:end]
+
+
+def _baselines(settings: TextSettings, data: TextParts) -> dict[str, float]:
+    majority = np.bincount(data.train.classes).argmax()
+    return {
+        "naive_bayes": naive_bayes_accuracy(settings.tokens, data.train, data.test, len(data.labels)),
+        "majority": float(np.mean(np.array(data.test.classes) == majority)),
+    }
+
+
+def _token_statistics(train: TokenDataset) -> dict[str, ColumnStatistics]:
+    """Of the training part: number of tokens of a text, and the share of them that is not in the vocabulary."""
+    counts = np.array([np.count_nonzero(row) for row in train.ids])
+    unknown = np.array([float((row == UNKNOWN_ID).float().mean()) for row in train.ids])
+    return {
+        name: ColumnStatistics(
+            mean=float(values.mean()), std=float(values.std()), min=float(values.min()), max=float(values.max())
+        )
+        for name, values in {"tokens": counts, "unknown_token_rate": unknown}.items()
+    }
+
+
+def _make_golden(expected: Run, test: TextPart) -> Golden:
+    """Samples from the test part with the answers of the torch model."""
+    short = [row for row, text in enumerate(test.texts) if len(text) <= _GOLDEN_CHARACTERS] or range(len(test.texts))
+    texts, classes = [test.texts[row] for row in short], [test.classes[row] for row in short]
+    part = TextPart(tuple(texts), tuple(classes))
+    probabilities = np.concatenate([expected(inputs)[PROBABILITIES] for inputs, _ in _batches(part)])
+    rows = choose_samples(probabilities, classes, _GOLDEN_SAMPLES)
+    samples = tuple(
+        GoldenSample(text=texts[row], expected=tuple(float(value) for value in probabilities[row])) for row in rows
+    )
+    return Golden(samples=samples, atol=FLOAT_TOLERANCE, rtol=FLOAT_TOLERANCE)

@@ -1,0 +1,83 @@
+"""Settings of a text classification run; without torch, so that `--help` is quick."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from training.settings import RunSettings
+
+
+class TextSettings(RunSettings):
+    """A run that ends in a published text classifier."""
+
+    data: list[Path] = Field(min_length=1)
+    """Labelled texts, UTF-8: `text TAB label` lines, or tables (.csv comma, others tab) with a header."""
+    validation_file: Path | None = None
+    """Labelled texts for early stopping; default: a share of the data."""
+    text_column: str | None = None
+    """Column of the texts; default: text, document, sentence, review or comment."""
+    label_column: str | None = None
+    """Column of the labels; default: label, class, sentiment, category or target."""
+    label_names: str = ""
+    """Names to publish for the labels, comma separated, in the labels' order (numbers by value, words by alphabet)."""
+    language: str = ""
+    """BCP 47 tag of the texts, such as ko; goes into the card."""
+    validation_share: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the data for early stopping, where there is no validation file."""
+    test_share: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the data for the test, never used in training."""
+
+    tokens: Literal["words", "characters"] = "words"
+    """What the network reads; characters suit languages that glue words together."""
+    max_tokens: int = Field(default=256, ge=1, le=100_000)
+    """Texts are cut behind this many tokens."""
+    max_vocabulary: int = Field(default=20_000, ge=1)
+    """Know at most this many tokens, the most frequent ones."""
+    min_count: int = Field(default=2, ge=1)
+    """Know only tokens that occur this often in the training part."""
+    ngrams: int = Field(default=1, ge=1, le=5)
+    """Also embed the 2-, .. n-grams of tokens, hashed."""
+    buckets: int = Field(default=16_384, ge=2)
+    """Size of the table that the n-grams of one length are hashed into."""
+    vectors: Path | None = None
+    """Word vectors to start from, JSON {"vectors": {word: [numbers]}}; reduced to embedding_size."""
+
+    cell: Literal["rnn", "lstm", "gru"] = "gru"
+    """Kind of recurrent cell."""
+    embedding_size: int = Field(default=64, ge=1)
+    """Width of a token's vector."""
+    hidden_size: int = Field(default=96, ge=1)
+    """Width of the recurrent state, per direction."""
+    layers: int = Field(default=1, ge=1)
+    """Stacked recurrent layers."""
+    bidirectional: bool = True
+    """Read the text in both directions."""
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+    """Dropout before the last layer and between recurrent layers."""
+    token_dropout: float = Field(default=0.2, ge=0, lt=1)
+    """Chance that a token is hidden, in training."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the probability that the loss spreads over all classes."""
+
+    # Of FitSettings, with what suits recurrent networks.
+    epochs: int = Field(default=10, ge=1)
+    """At most this many passes over the training part; early stopping usually ends before."""
+    batch_size: int = Field(default=128, ge=1)
+    """Texts per step, of similar length."""
+    learning_rate: float = Field(default=2e-3, gt=0)
+    """Peak rate of AdamW."""
+    weight_decay: float = Field(default=1e-2, ge=0)
+    """Decoupled weight decay; biases are left out."""
+    clip_norm: float | None = Field(default=1.0, gt=0)
+    """Clip gradients at this norm."""
+    patience: int = Field(default=3, ge=1)
+    """Stop after this many epochs without a better validation score."""
+
+    @model_validator(mode="after")
+    def _vectors_are_of_words(self) -> TextSettings:
+        if self.vectors is not None and self.tokens != "words":
+            raise ValueError("vectors are of words; use them with tokens words")
+        return self
