@@ -1,0 +1,29 @@
+"""`python -m service`, also installed as `menagerie-serve`: parse, build, run, close."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+
+from service.errors import StartError
+from service.server import serve
+from service.settings import parse_settings
+from zoo.errors import ZooError
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT; exit code 2, with one line, where the server cannot start as it was asked to."""
+    try:
+        settings = parse_settings()
+        logging.basicConfig(
+            level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+        )
+        asyncio.run(serve(settings))
+    except (StartError, ZooError) as exc:
+        print(f"menagerie-serve: {exc}", file=sys.stderr)
+        raise SystemExit(2) from exc
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,302 @@
+"""Forms batches across concurrent requests, and sees to it that nobody hurts anybody.
+
+A batch is what waits when the backend becomes free: while a run lasts, the next batch gathers by itself, so that a busy
+server batches much and an idle one answers at once. `max_delay_seconds` waits longer on purpose.
+
+- The line is bounded in rows; a request that does not fit is refused at the door. Callers whose inputs are still being
+  decoded hold their seats already.
+- The earliest deadline goes first. A caller is told when its deadline passes, to the timer's precision, also while the
+  backend is busy; rows of cancelled and expired callers are dropped before compute.
+- A request of more rows than a batch may have is answered over several batches and joined again: the caller should not
+  need to know how large a batch the server likes. The servicers limit the items of a request.
+- Only rows of equal shapes, types and wanted outputs are stacked.
+- Where a batch of several requests fails, each is run again alone, so that a bad one fails by itself.
+
+Knows neither gRPC nor ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from service.backend.contract import Tensors
+from service.errors import DeadlineExpiredError, DrainingError, InferenceError, QueueFullError, ServiceError
+from service.metrics import ModelMetrics
+from service.waiting_line import Request, Slice, WaitingLine, split
+
+log = logging.getLogger(__name__)
+
+Compute = Callable[[Sequence[Tensors], Sequence[str]], Awaitable[Tensors]]
+"""Stacks the parts and runs them once: (parts, wanted outputs) -> outputs with the rows of all parts in order."""
+
+PATIENCE_SECONDS = 30.0
+"""A request without a deadline is ordered as if it had this one, so that those with deadlines cannot starve it."""
+_CANCEL_SLACK_SECONDS = 0.01
+"""gRPC cancels a call at its deadline, which can be this much before our own timer; it counts as expired."""
+
+
+class Batcher:
+    """Batches for one model. Belongs to the event loop that it is made in."""
+
+    def __init__(
+        self,
+        compute: Compute,
+        metrics: ModelMetrics,
+        *,
+        max_batch_rows: int,
+        max_queue_rows: int,
+        max_delay_seconds: float = 0.0,
+    ) -> None:
+        """Start the worker.
+
+        Args:
+            compute: runs a batch; one call at a time.
+            metrics: counts what happens.
+            max_batch_rows: rows that a run may have; 0: the model has no batch axis, every request is a run of its own
+                and counts as one row.
+            max_queue_rows: rows that may wait, those not decoded yet included.
+            max_delay_seconds: how long the first request of a batch may wait for more, while the backend is free.
+        """
+        assert max_batch_rows >= 0, "the settings check this"
+        assert max_queue_rows >= 1, "the settings check this"
+        self._compute = compute
+        self._metrics = metrics
+        self._max_batch_rows = max_batch_rows
+        self._max_queue_rows = max_queue_rows
+        self._max_delay_seconds = max_delay_seconds
+        self._line = WaitingLine()
+        self._seats: set[Seats] = set()
+        self._held_rows = 0
+        self._numbers = itertools.count()
+        self._arrival, self._empty = asyncio.Event(), asyncio.Event()
+        self._empty.set()
+        self._closing = self._stopped = False
+        self._bug = ""
+        self._seconds_per_row = 0.01
+        self._worker = asyncio.create_task(self._work())
+
+    @property
+    def waiting_rows(self) -> int:
+        """Rows that wait for compute, those not decoded yet included."""
+        return self._line.rows + self._held_rows
+
+    async def submit(self, inputs: Tensors, outputs: Sequence[str] = (), *, deadline: float | None = None) -> Tensors:
+        """Answer one request: `Seats.submit` without holding seats first."""
+        with self.hold(self._rows(inputs)) as seats:
+            return await seats.submit(inputs, outputs, deadline=deadline)
+
+    @contextmanager
+    def hold(self, rows: int) -> Iterator[Seats]:
+        """Take seats in the line while the inputs are being prepared; what is not used is given back.
+
+        Raises:
+            QueueFullError: there is no room; the error says when to try again.
+            DrainingError: the batcher is closing.
+        """
+        seats = Seats(self, rows if self._max_batch_rows else 1)
+        self._admit(seats.rows)
+        self._seats.add(seats)
+        self._empty.clear()
+        self._hold(seats.rows)
+        try:
+            yield seats
+        finally:
+            self._give_back(seats)
+            self._seats.discard(seats)
+            if not self._seats:
+                self._empty.set()
+
+    async def close(self, timeout_seconds: float = 0.0) -> None:
+        """Refuse new requests, finish those that are here, and fail with DrainingError what is not done in time."""
+        self._closing = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                await self._empty.wait()
+        self._worker.cancel()
+        await asyncio.wait([self._worker])
+        self._stop()
+
+    def _stop(self) -> None:
+        """Answer everybody who is still here; nobody may hang."""
+        self._closing = self._stopped = True
+        for seats in self._seats:
+            if seats.request:
+                self._line.remove(seats.request)
+                seats.request.fail(self._refusal())
+
+    def _refusal(self) -> ServiceError:
+        return InferenceError(f"the batcher stopped: {self._bug}") if self._bug else DrainingError()
+
+    def _admit(self, rows: int) -> None:
+        if self._closing:
+            raise self._refusal()
+        if self.waiting_rows + rows > self._max_queue_rows:
+            self._metrics.rejected()
+            retry_seconds = min(max(self.waiting_rows * self._seconds_per_row, 0.05), 30.0)
+            raise QueueFullError(rows, self.waiting_rows, self._max_queue_rows, retry_seconds=retry_seconds)
+
+    def _hold(self, rows: int) -> None:
+        self._held_rows += rows
+        self._metrics.queued(self.waiting_rows)
+
+    def _give_back(self, seats: Seats) -> None:
+        if not seats.used:
+            seats.used = True
+            self._hold(-seats.rows)
+
+    async def _answer(self, seats: Seats, inputs: Tensors, outputs: Sequence[str], deadline: float | None) -> Tensors:
+        if self._stopped:
+            raise self._refusal()
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if deadline is not None and deadline <= now:
+            self._metrics.dropped("expired")
+            raise DeadlineExpiredError
+        order = (0, now + PATIENCE_SECONDS if deadline is None else deadline, next(self._numbers))
+        lane = self._lane(inputs, outputs) if self._max_batch_rows else order
+        request = Request(inputs, seats.rows, tuple(outputs), lane, order, now, loop.create_future())
+        seats.request = request
+        self._give_back(seats)
+        self._line.add(request)
+        self._metrics.queued(self.waiting_rows)
+        self._arrival.set()
+        timer = None if deadline is None else loop.call_at(deadline, self._expire, request)
+        try:
+            return await request.answer
+        except asyncio.CancelledError:
+            late = deadline is not None and loop.time() >= deadline - _CANCEL_SLACK_SECONDS
+            self._drop(request, "expired" if late else "cancelled")
+            raise
+        finally:
+            if timer:
+                timer.cancel()
+
+    def _expire(self, request: Request) -> None:
+        self._drop(request, "expired")
+        request.fail(DeadlineExpiredError())
+
+    def _drop(self, request: Request, reason: str) -> None:
+        if self._line.remove(request):
+            self._metrics.dropped(reason)
+            self._metrics.queued(self.waiting_rows)
+
+    async def _work(self) -> None:
+        try:
+            while True:
+                await self._arrival.wait()
+                while self._line:
+                    await self._linger()
+                    await self._run_next()
+                self._arrival.clear()
+        except Exception as exc:
+            log.exception("the batcher stopped. This is a bug.")
+            self._bug = repr(exc)
+            self._stop()
+
+    async def _linger(self) -> None:
+        """Wait for more rows, no longer than the first request may, and not where it is in a hurry."""
+        loop = asyncio.get_running_loop()
+        while self._max_delay_seconds and self._line:
+            first = self._line.first()
+            end = min(first.arrived + self._max_delay_seconds, first.order[1] - self._max_delay_seconds)
+            if loop.time() >= end or self._line.rows_beside(first) >= self._max_batch_rows:
+                return
+            self._arrival.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(end):
+                    await self._arrival.wait()
+
+    async def _run_next(self) -> None:
+        if not self._line:  # all left while lingering
+            return
+        batch = self._line.take(self._max_batch_rows or 1)
+        now = asyncio.get_running_loop().time()
+        for item in batch:
+            if item.start == 0:
+                self._metrics.phase("queue", now - item.request.arrived)
+        self._metrics.queued(self.waiting_rows)
+        await self._run(batch)
+
+    async def _run(self, batch: Sequence[Slice]) -> None:
+        try:
+            parts = await self._compute_parts(batch)
+        except Exception as exc:
+            if len(batch) == 1:
+                self._fail(batch[0].request, exc)
+                return
+            self._metrics.retried()
+            for item in batch:
+                if not item.request.answer.done():
+                    await self._run([item])
+            return
+        for item, part in zip(batch, parts, strict=True):
+            try:
+                item.request.receive(part)
+            except ValueError as exc:  # parts whose other axes differ cannot be joined
+                self._fail(item.request, exc)
+
+    async def _compute_parts(self, batch: Sequence[Slice]) -> list[Tensors]:
+        loop = asyncio.get_running_loop()
+        rows = [item.rows for item in batch]
+        self._metrics.batch(sum(rows))
+        start = loop.time()
+        outputs = await self._compute([item.inputs for item in batch], batch[0].request.outputs)
+        seconds = loop.time() - start
+        self._metrics.phase("compute", seconds)
+        self._seconds_per_row = 0.9 * self._seconds_per_row + 0.1 * seconds / sum(rows)
+        if not self._max_batch_rows:
+            return [outputs]
+        for name, value in outputs.items():
+            if value.ndim == 0 or len(value) != sum(rows):
+                raise InferenceError(f"output {name!r} has shape {value.shape} for a batch of {sum(rows)} rows")
+        return split(outputs, rows)
+
+    def _fail(self, request: Request, exc: Exception) -> None:
+        self._line.remove(request)
+        if isinstance(exc, ServiceError):
+            request.fail(exc)
+            return
+        failure = InferenceError(repr(exc))
+        failure.__cause__ = exc
+        request.fail(failure)
+
+    def _rows(self, inputs: Tensors) -> int:
+        return len(next(iter(inputs.values()))) if self._max_batch_rows else 1
+
+    @staticmethod
+    def _lane(inputs: Tensors, outputs: Sequence[str]) -> Hashable:
+        shapes = tuple((name, value.dtype, value.shape[1:]) for name, value in sorted(inputs.items()))
+        return shapes, tuple(outputs)
+
+
+class Seats:
+    """Room in the line for one request, from the moment that it is let in until it is answered."""
+
+    def __init__(self, batcher: Batcher, rows: int) -> None:
+        self._batcher = batcher
+        self.rows = rows
+        self.used = False
+        self.request: Request | None = None
+
+    async def submit(self, inputs: Tensors, outputs: Sequence[str] = (), *, deadline: float | None = None) -> Tensors:
+        """Run the model on the rows of the request; one submission per hold.
+
+        Args:
+            inputs: tensors whose first axis has as many rows as were held.
+            outputs: the outputs that are wanted; empty: all.
+            deadline: time of the event loop at which the caller stops waiting.
+
+        Returns:
+            The outputs, with the rows of the inputs.
+
+        Raises:
+            DeadlineExpiredError: the deadline passed.
+            InferenceError: the model failed on this input.
+            DrainingError: the batcher was closed.
+        """
+        assert not self.used, "one submission per hold"
+        return await self._batcher._answer(self, inputs, outputs, deadline)

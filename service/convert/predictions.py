@@ -1,0 +1,136 @@
+"""The typed API: requests to what a served model takes, what it gives to responses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import numpy as np
+from google.protobuf.timestamp_pb2 import Timestamp
+from numpy.typing import NDArray
+
+from menagerie.v1 import model_pb2, prediction_service_pb2
+from service.errors import RequestError
+from service.served_model import ReadColumns
+from zoo.card import SeriesTask
+from zoo.errors import InputError
+
+DEFAULT_TOP_K = 5
+
+
+def check_items(field: str, count: int, limit: int) -> None:
+    """Refuse a request without items, or with too many.
+
+    Raises:
+        RequestError: NO_ITEMS, TOO_MANY_ITEMS.
+    """
+    if count == 0:
+        raise RequestError(field, f"{field} is empty; send 1 to {limit} of them", reason="NO_ITEMS")
+    if count > limit:
+        text = f"{field} has {count} items, the limit is {limit}; spread them over several requests"
+        raise RequestError(field, text, reason="TOO_MANY_ITEMS", metadata={"items": count, "limit": limit})
+
+
+def check_model(model: model_pb2.ModelRef) -> None:
+    """Refuse a reference without a name, or with a negative version.
+
+    Raises:
+        RequestError: MODEL_NAME_MISSING, INVALID_VERSION.
+    """
+    if not model.name:
+        text = "model.name is empty; ModelService.ListModels lists the models of the server"
+        raise RequestError("model.name", text, reason="MODEL_NAME_MISSING")
+    if model.version < 0:
+        text = f"model.version is {model.version}; send a positive number, or 0 for the highest that is ready"
+        raise RequestError("model.version", text, reason="INVALID_VERSION")
+
+
+def check_top_k(top_k: int) -> int:
+    """The number of classes to return.
+
+    Raises:
+        RequestError: INVALID_TOP_K.
+    """
+    if top_k < 0:
+        text = f"top_k is {top_k}; send a positive number, or 0 for {DEFAULT_TOP_K}"
+        raise RequestError("top_k", text, reason="INVALID_TOP_K")
+    return top_k or DEFAULT_TOP_K
+
+
+def classifications(
+    probabilities_NK: NDArray[np.float32], labels: Sequence[str], top_k: int
+) -> list[prediction_service_pb2.Classification]:
+    """The best `top_k` classes of each row; of equal ones, the lower index first."""
+    best_NK = np.argsort(-probabilities_NK, axis=1, kind="stable")[:, :top_k]
+    return [
+        prediction_service_pb2.Classification(
+            classes=[
+                prediction_service_pb2.ClassScore(label=labels[index], index=index, probability=row[index])
+                for index in best.tolist()
+            ]
+        )
+        for row, best in zip(probabilities_NK, best_NK, strict=True)
+    ]
+
+
+def column_readers(histories: Sequence[prediction_service_pb2.History]) -> list[ReadColumns]:
+    """How to read each table, later and elsewhere."""
+    return [partial(_columns, history) for history in histories]
+
+
+def check_end_times(histories: Sequence[prediction_service_pb2.History], task: SeriesTask) -> None:
+    """Refuse times that are no times, or whose forecast would not be.
+
+    Raises:
+        RequestError: INVALID_TIME.
+    """
+    horizon = timedelta(seconds=task.step_seconds * task.horizon_steps)
+    for index, history in enumerate(histories):
+        if history.HasField("end_time"):
+            try:
+                history.end_time.ToDatetime(UTC) + horizon
+            except (ValueError, OverflowError) as exc:
+                field = f"histories[{index}].end_time"
+                text = f"{field} is {history.end_time.seconds} s; send a time from year 1 to 9999, or leave it out"
+                raise RequestError(field, text, reason="INVALID_TIME") from exc
+
+
+def forecast_tables(
+    forecast_NHT: NDArray[np.float32], task: SeriesTask, histories: Sequence[prediction_service_pb2.History]
+) -> list[prediction_service_pb2.ForecastTable]:
+    """One table a history, with times where the history has one."""
+    return [
+        prediction_service_pb2.ForecastTable(
+            columns=[
+                prediction_service_pb2.Column(name=target.name, values=values_HT[:, index])
+                for index, target in enumerate(task.targets)
+            ],
+            times=_times(history, task),
+        )
+        for values_HT, history in zip(forecast_NHT, histories, strict=True)
+    ]
+
+
+def timestamp(time: datetime) -> Timestamp:
+    """A time on the wire; without a zone it is UTC."""
+    stamp = Timestamp()
+    stamp.FromDatetime(time)
+    return stamp
+
+
+def _columns(history: prediction_service_pb2.History) -> Mapping[str, NDArray[np.float32]]:
+    columns: dict[str, NDArray[np.float32]] = {}
+    for column in history.columns:
+        if column.name in columns:
+            raise InputError("SERIES_COLUMN_DUPLICATE", f"the column {column.name!r} is there twice; send it once")
+        columns[column.name] = np.array(column.values, np.float32)
+    return columns
+
+
+def _times(history: prediction_service_pb2.History, task: SeriesTask) -> list[Timestamp]:
+    if not history.HasField("end_time"):
+        return []
+    end = history.end_time
+    steps = range(1, task.horizon_steps + 1)
+    return [Timestamp(seconds=end.seconds + step * task.step_seconds, nanos=end.nanos) for step in steps]

@@ -1,0 +1,243 @@
+"""The tensor API: from a ModelInferRequest to tensors that fit a model. Nothing is allocated before it is checked.
+
+Existing clients match the texts of these errors, so they are worded as in the servers that those clients know.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.grpc_service_pb2 import InferTensorContents, ModelInferRequest
+from service.backend.contract import Signature, Tensors, TensorSpec
+from service.convert import byte_strings
+from service.convert.tensor_parameters import read_classification
+from service.errors import InvalidTensorError
+
+InputTensor = ModelInferRequest.InferInputTensor
+
+_CONTENTS = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+"""Where the values of a datatype stand; FP16 has no field and comes raw only."""
+_MAX_ELEMENTS = 2**40
+
+
+def read_version(text: str) -> int | None:
+    """The version in a request; None: the highest that is ready.
+
+    Raises:
+        InvalidTensorError: it is no integer.
+    """
+    if not text:
+        return None
+    if not re.fullmatch(r"[0-9]{1,18}", text, re.ASCII):
+        message = f"failed to get model version from specified version string '{text}'"
+        raise InvalidTensorError("model_version", message, reason="INVALID_VERSION")
+    return int(text)
+
+
+def read_inputs(request: ModelInferRequest, signature: Signature, *, max_rows: int) -> Tensors:
+    """The input tensors of a request.
+
+    Args:
+        request: from the wire.
+        signature: what the model takes.
+        max_rows: the largest batch of one request.
+
+    Raises:
+        InvalidTensorError: an input is missing, unknown, there twice, or does not fit; the text says which and how.
+    """
+    model = request.model_name
+    raw = request.raw_input_contents
+    _check_names(request, signature)
+    if raw and len(raw) != len(request.inputs):
+        raise InvalidTensorError(
+            "raw_input_contents",
+            f"model '{model}' got {len(raw)} raw_input_contents for {len(request.inputs)} inputs; send one for each",
+        )
+    tensors: Tensors = {}
+    for index, tensor in enumerate(request.inputs):
+        spec = signature.input(tensor.name)
+        assert spec is not None, "the names are checked"
+        reader = _Reader(model, index, tensor, spec)
+        reader.check(batched=signature.max_batch != 0)
+        tensors[tensor.name] = reader.read_raw(raw[index]) if raw else reader.read_contents()
+    if signature.max_batch != 0:
+        _check_batch(request, max_rows)
+    return tensors
+
+
+def read_outputs(request: ModelInferRequest, signature: Signature) -> dict[str, int]:
+    """The outputs that the request wants, and how many classes of each, 0 for the tensor itself; no outputs: all.
+
+    Raises:
+        InvalidTensorError: a name is unknown, or there twice; a parameter is wrong.
+    """
+    wanted: dict[str, int] = {}
+    for index, output in enumerate(request.outputs):
+        field = f"outputs[{index}].name"
+        if signature.output(output.name) is None:
+            known = ", ".join(spec.name for spec in signature.outputs)
+            text = f"unexpected inference output '{output.name}' for model '{request.model_name}'; it has {known}"
+            raise InvalidTensorError(field, text)
+        if output.name in wanted:
+            text = f"output '{output.name}' already requested for model '{request.model_name}'"
+            raise InvalidTensorError(field, text)
+        wanted[output.name] = read_classification(output, index)
+    return wanted
+
+
+def _check_names(request: ModelInferRequest, signature: Signature) -> None:
+    got = [tensor.name for tensor in request.inputs]
+    wanted = [spec.name for spec in signature.inputs]
+    for index, name in enumerate(got):
+        field = f"inputs[{index}].name"
+        if name not in wanted:
+            text = f"unexpected inference input '{name}' for model '{request.model_name}'"
+            raise InvalidTensorError(field, f"{text}; it takes {', '.join(wanted)}")
+        if name in got[:index]:
+            raise InvalidTensorError(field, f"input '{name}' already exists in request for '{request.model_name}'")
+    missing = [name for name in wanted if name not in got]
+    if missing:
+        text = f"expected {len(wanted)} inputs but got {len(got)} inputs for model '{request.model_name}'"
+        raise InvalidTensorError("inputs", f"{text}. Missing required input(s) {missing}")
+
+
+def _check_batch(request: ModelInferRequest, max_rows: int) -> None:
+    rows = request.inputs[0].shape[0]
+    for index, tensor in enumerate(request.inputs):
+        if tensor.shape[0] != rows:
+            text = f"input '{tensor.name}' batch size does not match other inputs for '{request.model_name}'"
+            raise InvalidTensorError(f"inputs[{index}].shape", f"{text}: {tensor.shape[0]}, not {rows}")
+    if rows > max_rows:
+        text = f"inference request batch-size must be <= {max_rows} for '{request.model_name}'"
+        raise InvalidTensorError("inputs[0].shape", text, reason="BATCH_TOO_LARGE", metadata={"limit": max_rows})
+
+
+class _Reader:
+    """Checks and reads one input."""
+
+    def __init__(self, model: str, index: int, tensor: InputTensor, spec: TensorSpec) -> None:
+        self._model = model
+        self._field = f"inputs[{index}]"
+        self._raw_field = f"raw_input_contents[{index}]"
+        self._tensor = tensor
+        self._spec = spec
+        self._shape = list(tensor.shape)
+
+    def check(self, *, batched: bool) -> None:
+        """Check datatype and shape."""
+        name, spec = self._tensor.name, self._spec
+        if self._tensor.datatype != spec.datatype:
+            got = self._tensor.datatype
+            text = f"inference input '{name}' data-type is '{got}', but model '{self._model}' expects '{spec.datatype}'"
+            raise InvalidTensorError(f"{self._field}.datatype", text)
+        fits = len(self._shape) == len(spec.shape) and all(
+            axis == wanted if wanted >= 0 else axis >= 0 for axis, wanted in zip(self._shape, spec.shape, strict=True)
+        )
+        if not fits or (batched and self._shape[0] < 1):
+            expected, got = _dims(spec.shape), _dims(self._shape)
+            text = f"unexpected shape for input '{name}' for model '{self._model}'. Expected {expected}, got {got}"
+            raise InvalidTensorError(f"{self._field}.shape", text)
+        # Python's integers do not overflow; empty tensors are counted without their empty axes, as numpy wants it.
+        if math.prod(max(axis, 1) for axis in self._shape) > _MAX_ELEMENTS:
+            text = f"input '{name}' for model '{self._model}' has shape {_dims(self._shape)}, which is too large"
+            raise InvalidTensorError(f"{self._field}.shape", text)
+
+    def read_raw(self, data: bytes) -> NDArray[np.generic]:
+        """Read a raw buffer."""
+        if self._tensor.HasField("contents"):
+            text = (
+                "contents field must not be specified when using raw_input_contents for "
+                f"'{self._tensor.name}' for model '{self._model}'"
+            )
+            raise InvalidTensorError(f"{self._field}.contents", text)
+        count, dtype = math.prod(self._shape), self._spec.dtype
+        if self._spec.datatype == "BYTES":
+            return self._strings(self._raw_field, data, count)
+        if len(data) != count * dtype.itemsize:
+            text = (
+                f"input byte size mismatch for input '{self._tensor.name}' for model '{self._model}'. "
+                f"Expected {count * dtype.itemsize}, got {len(data)}"
+            )
+            raise InvalidTensorError(self._raw_field, text)
+        if self._spec.datatype != "BOOL":
+            return np.frombuffer(data, dtype).reshape(self._shape)
+        values = np.frombuffer(data, np.uint8)
+        if values.max(initial=0) > 1:
+            raise self._misfit(self._raw_field, int(values.max()))
+        return values.astype(np.bool_).reshape(self._shape)
+
+    def read_contents(self) -> NDArray[np.generic]:
+        """Read typed contents."""
+        name, datatype, contents = self._tensor.name, self._spec.datatype, self._tensor.contents
+        field = _CONTENTS.get(datatype)
+        if field is None:
+            text = f"input '{name}' for model '{self._model}' is {datatype}, which must come in raw_input_contents"
+            raise InvalidTensorError(f"{self._field}.contents", text)
+        self._check_fields(contents, field)
+        values, count = getattr(contents, field), math.prod(self._shape)
+        if len(values) != count:
+            text = (
+                f"input '{name}' for model '{self._model}' has {len(values)} values in {field}, "
+                f"its shape {_dims(self._shape)} has {count}"
+            )
+            raise InvalidTensorError(f"{self._field}.contents", text)
+        if datatype == "BYTES":
+            return self._decode(f"{self._field}.contents", values)
+        return self._narrow(f"{self._field}.contents", np.array(values)).reshape(self._shape)
+
+    def _check_fields(self, contents: InferTensorContents, wanted: str) -> None:
+        for descriptor, _ in contents.ListFields():
+            if descriptor.name != wanted:
+                text = f"input '{self._tensor.name}' for model '{self._model}' is {self._spec.datatype}"
+                text = f"{text}: its values belong into {wanted}, not {descriptor.name}"
+                raise InvalidTensorError(f"{self._field}.contents.{descriptor.name}", text)
+
+    def _narrow(self, field: str, values: NDArray[np.generic]) -> NDArray[np.generic]:
+        dtype = self._spec.dtype
+        if dtype.kind in "iu" and values.size:
+            limits = np.iinfo(dtype.name)
+            for extreme in (int(values.min()), int(values.max())):
+                if not limits.min <= extreme <= limits.max:
+                    raise self._misfit(field, extreme)
+        return values.astype(dtype)
+
+    def _strings(self, field: str, data: bytes, count: int) -> NDArray[np.generic]:
+        try:
+            elements = byte_strings.split(data, count)
+        except ValueError as exc:
+            text = f"input '{self._tensor.name}' for model '{self._model}' is not a BYTES tensor: {exc}"
+            raise InvalidTensorError(field, text) from exc
+        return self._decode(field, elements)
+
+    def _decode(self, field: str, elements: Sequence[bytes]) -> NDArray[np.generic]:
+        try:
+            return byte_strings.decode(elements, self._shape)
+        except ValueError as exc:
+            text = f"input '{self._tensor.name}' for model '{self._model}': {exc}"
+            raise InvalidTensorError(field, text) from exc
+
+    def _misfit(self, field: str, value: int) -> InvalidTensorError:
+        text = f"input '{self._tensor.name}' for model '{self._model}': {value} does not fit into {self._spec.datatype}"
+        return InvalidTensorError(field, text)
+
+
+def _dims(shape: Sequence[int]) -> str:
+    return f"[{','.join(map(str, shape))}]"

@@ -1,0 +1,70 @@
+"""The tensor API: from the tensors that a model gave to a ModelInferResponse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.grpc_service_pb2 import ModelInferRequest, ModelInferResponse
+from service.backend.contract import Tensors
+from service.convert import byte_strings
+from service.served_model import ServedModel
+
+
+def response(
+    request: ModelInferRequest, model: ServedModel, wanted: Mapping[str, int], tensors: Tensors
+) -> ModelInferResponse:
+    """The answer: raw values, one for each output, in the order that the request names or else the model's.
+
+    Args:
+        request: its id is echoed.
+        model: what answered.
+        wanted: outputs by name, with the number of classes or 0 for the tensor itself; empty: all.
+        tensors: what the model gave.
+    """
+    answer = ModelInferResponse(model_name=model.name, model_version=str(model.version), id=request.id)
+    for name in wanted or [spec.name for spec in model.signature.outputs]:
+        spec = model.signature.output(name)
+        assert spec is not None, "read_outputs checked the names"
+        if top_k := wanted.get(name, 0):
+            batched = model.signature.max_batch != 0
+            _add(answer, name, "BYTES", classify(tensors[name], top_k, model.labels, batched=batched))
+        else:
+            _add(answer, name, spec.datatype, tensors[name])
+    return answer
+
+
+def classify(
+    values: NDArray[np.generic], top_k: int, labels: Sequence[str], *, batched: bool = True
+) -> NDArray[np.object_]:
+    """The highest values of each row as text, "<value>:<index>[:<label>]", best first: [batch, min(k, n)].
+
+    Labels stand there where there is one for every value of a row.
+    """
+    rows_NK = values.reshape(len(values), -1) if batched else values.reshape(1, -1)
+    names = labels if len(labels) == rows_NK.shape[1] else ()
+    keys = rows_NK.astype(np.float64) if rows_NK.dtype.kind in "fiub" else np.zeros(rows_NK.shape)
+    best_NK = np.argsort(-keys, axis=1, kind="stable")[:, :top_k]
+    texts = [
+        [_class(row[index], index, names) for index in best.tolist()]
+        for row, best in zip(rows_NK, best_NK, strict=True)
+    ]
+    result = np.array(texts, dtype=object).reshape(best_NK.shape)
+    return result if batched else result[0]
+
+
+def _class(value: object, index: int, labels: Sequence[str]) -> str:
+    text = f"{value:f}" if isinstance(value, np.floating) else str(value)
+    return f"{text}:{index}:{labels[index]}" if labels else f"{text}:{index}"
+
+
+def _add(answer: ModelInferResponse, name: str, datatype: str, values: NDArray[np.generic]) -> None:
+    answer.outputs.add(name=name, datatype=datatype, shape=values.shape)
+    answer.raw_output_contents.append(byte_strings.encode(values) if datatype == "BYTES" else _raw(values))
+
+
+def _raw(values: NDArray[np.generic]) -> bytes:
+    """Row-major, little-endian."""
+    return values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()

@@ -1,0 +1,240 @@
+"""What the server can refuse or fail, as one tree.
+
+ServiceError
+├── RequestError              INVALID_ARGUMENT    the caller sent something that cannot be used
+│   ├── TaskMismatchError     INVALID_ARGUMENT    the model answers another kind of question
+│   └── InvalidTensorError    INVALID_ARGUMENT    a tensor does not fit the model (tensor API)
+├── InvalidItemsError         INVALID_ARGUMENT    some items of the request are bad; names each of them
+├── MalformedMessageError     INVALID_ARGUMENT    the bytes are not the message that the RPC takes
+├── MessageTooLargeError      RESOURCE_EXHAUSTED  the message is over the limit of bytes
+├── ModelNotFoundError        NOT_FOUND           no model has that name
+├── VersionNotFoundError      NOT_FOUND           the model has no such version
+├── ModelNotReadyError        UNAVAILABLE         the version is loading or failed to load
+├── DrainingError             UNAVAILABLE         the server is shutting down
+├── QueueFullError            RESOURCE_EXHAUSTED  more work waits than the server takes on
+├── DeadlineExpiredError      DEADLINE_EXCEEDED   the caller's deadline passed before the answer was there
+├── InferenceError            INTERNAL            the model failed; details are in the log only
+├── UnexpectedError           INTERNAL            a bug of the server; details are in the log only
+└── StartError                (never sent)        the server cannot start as it was asked to
+    └── DeviceError           (never sent)        the requested device does not work here
+
+This module knows no gRPC, so that the batcher can raise these; `service.convert.status` puts them on the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One field of a request that cannot be used."""
+
+    field: str
+    """Path in the request, e.g. "images[3]"."""
+    reason: str
+    """UPPER_SNAKE word for programs."""
+    description: str
+    """What is wrong, with the value and the way out."""
+
+
+class ServiceError(Exception):
+    """Base of everything that the server raises on purpose; the message is fit for the caller."""
+
+    code = "INTERNAL"
+    """Name of the gRPC status."""
+    reason = "INTERNAL"
+    """UPPER_SNAKE word for programs."""
+    retry_seconds: float | None = None
+    """When trying again makes sense; None: no hint."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+        violations: Iterable[Violation] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason or type(self).reason
+        self.metadata = {key: str(value) for key, value in (metadata or {}).items()}
+        self.violations = tuple(violations)
+
+    def reword(self, message: str) -> None:
+        """Say it in other words, for an API whose clients know certain texts."""
+        self.args, self.message = (message,), message
+
+
+class RequestError(ServiceError):
+    """The caller sent something that cannot be used; `field` says where."""
+
+    code, reason = "INVALID_ARGUMENT", "INVALID_REQUEST"
+
+    def __init__(
+        self, field: str, message: str, *, reason: str | None = None, metadata: Mapping[str, object] | None = None
+    ) -> None:
+        name = reason or type(self).reason
+        super().__init__(message, reason=name, metadata=metadata, violations=[Violation(field, name, message)])
+
+
+class InvalidItemsError(ServiceError):
+    """Some items of the request are bad; one violation for each, and the reason they share, if they do."""
+
+    code, reason = "INVALID_ARGUMENT", "INVALID_ITEMS"
+
+    def __init__(self, violations: Sequence[Violation], *, item_count: int) -> None:
+        assert violations, "an error needs a cause"
+        first = violations[0]
+        reasons = {violation.reason for violation in violations}
+        message = f"{first.field}: {first.description}"
+        if len(violations) > 1:
+            message = f"{len(violations)} of {item_count} items cannot be used; {message}"
+        super().__init__(
+            message,
+            reason=reasons.pop() if len(reasons) == 1 else None,
+            metadata={"invalid_items": len(violations), "items": item_count},
+            violations=violations,
+        )
+
+
+class TaskMismatchError(RequestError):
+    """The model answers another kind of question than the one it was asked."""
+
+    reason = "TASK_MISMATCH"
+
+
+class InvalidTensorError(RequestError):
+    """A tensor of the tensor API does not fit the model."""
+
+    reason = "INVALID_TENSOR"
+
+
+class MalformedMessageError(ServiceError):
+    """The bytes of the request are not the message that the RPC takes."""
+
+    code, reason = "INVALID_ARGUMENT", "MALFORMED_MESSAGE"
+
+    def __init__(self, size: int) -> None:
+        text = f"the {size} bytes are not the request message of this RPC; generate the client from the server's .proto"
+        super().__init__(text, metadata={"bytes": size})
+
+
+class MessageTooLargeError(ServiceError):
+    """The request has more bytes than the server takes."""
+
+    code, reason = "RESOURCE_EXHAUSTED", "MESSAGE_TOO_LARGE"
+
+    def __init__(self, size: int, limit: int) -> None:
+        text = (
+            f"the request has {size} bytes, the limit is {limit}; send fewer or smaller items per request, "
+            "or raise the server's --max-message-mib"
+        )
+        violation = Violation("request", type(self).reason, text)
+        super().__init__(text, metadata={"bytes": size, "limit": limit}, violations=[violation])
+
+
+class ModelNotFoundError(ServiceError):
+    """No model of the server has that name."""
+
+    code, reason = "NOT_FOUND", "MODEL_NOT_FOUND"
+
+    def __init__(self, name: str, available: Sequence[str]) -> None:
+        there = f"the server has {', '.join(available)}" if available else "the server has no models"
+        super().__init__(f"no model {name!r}; {there}", metadata={"model": name})
+        self.name = name
+
+
+class VersionNotFoundError(ServiceError):
+    """The model has no such version."""
+
+    code, reason = "NOT_FOUND", "VERSION_NOT_FOUND"
+
+    def __init__(self, name: str, version: int, available: Sequence[int]) -> None:
+        there = ", ".join(map(str, available)) or "none"
+        super().__init__(
+            f"model {name!r} has no version {version}; it has {there}; 0 chooses the highest that is ready",
+            metadata={"model": name, "version": version},
+        )
+        self.name = name
+        self.version = version
+
+
+class ModelNotReadyError(ServiceError):
+    """The version is being loaded, or failed to load."""
+
+    code, reason = "UNAVAILABLE", "MODEL_NOT_READY"
+
+    def __init__(self, name: str, version: int, state: str, why: str) -> None:
+        which = f"model {name!r} version {version}" if version else f"model {name!r}"
+        super().__init__(
+            f"{which} is not ready ({state}): {why}", metadata={"model": name, "version": version, "state": state}
+        )
+        if state == "LOADING":
+            self.retry_seconds = 1.0
+
+
+class DrainingError(ServiceError):
+    """The server is shutting down; another one, or this one after its restart, will answer."""
+
+    code, reason, retry_seconds = "UNAVAILABLE", "DRAINING", 1.0
+
+    def __init__(self) -> None:
+        super().__init__("the server is shutting down; try again, another server may answer")
+
+
+class QueueFullError(ServiceError):
+    """More work waits for the model than the server takes on."""
+
+    code, reason = "RESOURCE_EXHAUSTED", "QUEUE_FULL"
+
+    def __init__(self, rows: int, waiting: int, limit: int, *, retry_seconds: float) -> None:
+        super().__init__(
+            f"the queue is full: {waiting} items wait, {rows} more would pass the limit of {limit}; "
+            f"try again in {retry_seconds:.2g} s, or send less at once",
+            metadata={"items": rows, "waiting": waiting, "limit": limit},
+        )
+        self.retry_seconds = retry_seconds
+
+
+class DeadlineExpiredError(ServiceError):
+    """The caller's deadline passed before the answer was there."""
+
+    code, reason = "DEADLINE_EXCEEDED", "DEADLINE_EXPIRED"
+
+    def __init__(self) -> None:
+        super().__init__("the deadline passed before the answer was there; allow more time, or send less at once")
+
+
+class InferenceError(ServiceError):
+    """The model failed on this input; the details are in the log of the server, under the id of the request."""
+
+    code, reason = "INTERNAL", "INFERENCE_FAILED"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("the model failed on this input; the server's log says why, under this request's x-request-id")
+        self.detail = detail
+        """For the log, never for the caller."""
+
+
+class UnexpectedError(ServiceError):
+    """Something that this server does not raise on purpose; the log has the traceback."""
+
+    reason = "UNEXPECTED"
+
+    def __init__(self) -> None:
+        super().__init__("the server failed; its log says why, under this request's x-request-id")
+
+
+class StartError(ServiceError):
+    """The server cannot start as it was asked to."""
+
+    reason = "START_FAILED"
+
+
+class DeviceError(StartError):
+    """The requested device does not work here."""
+
+    reason = "DEVICE_UNAVAILABLE"

@@ -1,0 +1,198 @@
+"""What operators see: Prometheus metrics on a registry of our own, served over HTTP.
+
+Latencies are histograms, so that they can be summed over servers. Counters and histograms of a model stay when it goes,
+as Prometheus wants it; its gauges are removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from socket import AF_INET6
+from socketserver import TCPServer
+from threading import Thread
+from time import perf_counter
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    make_wsgi_app,
+)
+from prometheus_client.exposition import ThreadingWSGIServer
+
+from service.errors import StartError
+
+MODEL = ("model", "version")
+SECONDS = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+)
+"""Bounds of the latency buckets: a small model answers in a fraction of a millisecond."""
+STATES = ("LOADING", "READY", "FAILED")
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """All metrics of one server. Nothing here is global: two servers in one process do not share a number."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self.requests = self._counter("requests", "RPCs by outcome", "method", *MODEL, "code")
+        self.errors = self._counter("errors", "Failed RPCs by reason", "method", *MODEL, "code", "reason")
+        self.in_flight = self._gauge("requests_in_flight", "RPCs being answered")
+        self.phase_seconds = self._histogram(
+            "phase_seconds", "Time spent: decode, queue, compute, encode, total", SECONDS, *MODEL, "phase"
+        )
+        self.batch_rows = self._histogram("batch_rows", "Rows of one run of a model", ROWS, *MODEL)
+        self.queue_rows = self._gauge("queue_rows", "Rows that wait for a model, those being decoded included", *MODEL)
+        self.dropped = self._counter("dropped_requests", "Work dropped before compute", *MODEL, "reason")
+        self.rejected = self._counter("rejected_requests", "Requests refused as the queue was full", *MODEL)
+        self.retried = self._counter("retried_batches", "Failed batches that were run again one by one", *MODEL)
+        self.models_ready = self._gauge("models_ready", "Model versions that answer requests")
+        self.model_state = self._gauge("model_state", "1 for the state that a version is in", *MODEL, "state")
+        self.device = self._gauge("device", "1 for the device that the server chose", "device", "provider")
+        self.model_device = self._gauge("model_device", "1 for the device in use", *MODEL, "device", "provider")
+        self.load_seconds = self._gauge("model_load_seconds", "Time to open, check and warm up", *MODEL)
+        self.golden_error = self._gauge(
+            "model_golden_error", "Largest error on the golden samples, as a fraction of the tolerance", *MODEL
+        )
+
+    def for_model(self, name: str, version: int) -> ModelMetrics:
+        """The metrics of one version."""
+        return ModelMetrics(self, name, str(version))
+
+    def serve(self, host: str, port: int) -> MetricsServer:
+        """Serve `/metrics` over HTTP in a thread of its own.
+
+        Raises:
+            StartError: the port is in use, or the host is not ours.
+        """
+        kind = _Server6 if ":" in host else _Server
+        try:
+            server = make_server(host, port, make_wsgi_app(self.registry), kind, _Handler)
+        except OSError as exc:
+            raise StartError(
+                f"cannot serve metrics on {host}:{port}: {exc.strerror}; choose another --metrics-port, 0 for any"
+            ) from exc
+        return MetricsServer(server)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"menagerie_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"menagerie_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"menagerie_{name}", text, labels, buckets=buckets, registry=self.registry)
+
+
+class ModelMetrics:
+    """The metrics of one version; labels are looked up once."""
+
+    def __init__(self, metrics: Metrics, model: str, version: str) -> None:
+        self._metrics = metrics
+        self._labels = (model, version)
+        self._phases = {
+            phase: metrics.phase_seconds.labels(model, version, phase)
+            for phase in ("decode", "queue", "compute", "encode", "total")
+        }
+        self._batch_rows = metrics.batch_rows.labels(model, version)
+        self._queue_rows = metrics.queue_rows.labels(model, version)
+        self._rejected = metrics.rejected.labels(model, version)
+        self._retried = metrics.retried.labels(model, version)
+        self._dropped = {reason: metrics.dropped.labels(model, version, reason) for reason in ("cancelled", "expired")}
+
+    def phase(self, name: str, seconds: float) -> None:
+        """A part of a request took this long."""
+        self._phases[name].observe(seconds)
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Measure a part of a request; what fails is not counted."""
+        start = perf_counter()
+        yield
+        self.phase(phase, perf_counter() - start)
+
+    def batch(self, rows: int) -> None:
+        """A run of this many rows begins."""
+        self._batch_rows.observe(rows)
+
+    def queued(self, rows: int) -> None:
+        """This many rows wait."""
+        self._queue_rows.set(rows)
+
+    def dropped(self, reason: str) -> None:
+        """Work was dropped before compute: "cancelled" or "expired"."""
+        self._dropped[reason].inc()
+
+    def rejected(self) -> None:
+        """A request was refused at the door."""
+        self._rejected.inc()
+
+    def retried(self) -> None:
+        """A batch failed and is run again one by one."""
+        self._retried.inc()
+
+    def state(self, name: str) -> None:
+        """The version is LOADING, READY or FAILED now."""
+        for state in STATES:
+            self._metrics.model_state.labels(*self._labels, state).set(state == name)
+
+    def loaded(self, *, device: str, provider: str, seconds: float, golden_error: float) -> None:
+        """The version answers requests from now on."""
+        self._metrics.model_device.labels(*self._labels, device, provider).set(1)
+        self._metrics.load_seconds.labels(*self._labels).set(seconds)
+        self._metrics.golden_error.labels(*self._labels).set(golden_error)
+
+    def removed(self) -> None:
+        """The version is gone: its gauges go too."""
+        own = dict(zip(MODEL, self._labels, strict=True))
+        metrics = self._metrics
+        gauges = (metrics.model_device, metrics.model_state, metrics.load_seconds, metrics.golden_error)
+        for gauge in (*gauges, metrics.queue_rows):
+            gauge.remove_by_labels(own)
+
+
+class _Server(ThreadingWSGIServer):
+    """Does not look up the names of hosts, which takes seconds where there is no resolver."""
+
+    def server_bind(self) -> None:
+        TCPServer.server_bind(self)
+        host, port = self.server_address[:2]
+        self.server_name, self.server_port = str(host), int(port)
+        self.setup_environ()
+
+
+class _Server6(_Server):
+    address_family = AF_INET6
+
+
+class _Handler(WSGIRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Scrapes are no news."""
+
+
+class MetricsServer:
+    """The HTTP server behind `/metrics`."""
+
+    def __init__(self, server: WSGIServer) -> None:
+        self._server = server
+        self.port: int = server.server_port
+        # The server looks every `poll_interval` seconds whether it should stop.
+        self._thread = Thread(target=server.serve_forever, args=(0.05,), name="metrics", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop answering and free the port."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

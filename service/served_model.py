@@ -1,0 +1,221 @@
+"""A model that answers: takes what callers have, prepares it in threads, and runs it in batches across callers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from service.backend.contract import Device, Signature, Tensors
+from service.batcher import Batcher
+from service.errors import (
+    InferenceError,
+    InvalidItemsError,
+    QueueFullError,
+    ServiceError,
+    TaskMismatchError,
+    Violation,
+)
+from service.loading import LoadedModel
+from service.metrics import ModelMetrics
+from service.settings import Settings
+from service.waiting_line import stack
+from zoo.card import FORECAST, IMAGE_INPUT, PROBABILITIES, SERIES_INPUT, TEXT_INPUT, ImageTask, SeriesTask, TextTask
+from zoo.errors import InputError
+from zoo.image import prepare_image
+from zoo.series import prepare_history
+from zoo.text import prepare_text
+
+Item = TypeVar("Item")
+TaskKind = TypeVar("TaskKind", ImageTask, TextTask, SeriesTask)
+ReadColumns = Callable[[], Mapping[str, ArrayLike]]
+"""Gives the columns of a table; raises InputError where there are none to give."""
+
+PROBE_SECONDS = 3.0
+"""A probe that takes longer than this has failed."""
+FRESH_SECONDS = 1.0
+"""A run that ended no longer ago than this proves as much as a probe."""
+_BUSY_SECONDS = 10.0
+_INLINE_CHARACTERS = 10_000
+_INLINE_ITEMS = 4
+
+_RPCS = {ImageTask: "ClassifyImages", TextTask: "ClassifyTexts", SeriesTask: "Forecast"}
+
+
+class ServedModel:
+    """One version of a model, ready to answer. Belongs to the event loop that it is made in."""
+
+    def __init__(
+        self, name: str, version: int, loaded: LoadedModel, settings: Settings, metrics: ModelMetrics, pool: Executor
+    ) -> None:
+        """Start to answer.
+
+        Args:
+            name: of the model.
+            version: of the model.
+            loaded: what runs.
+            settings: limits.
+            metrics: of this version.
+            pool: threads that decode, shared by all models.
+        """
+        self.name = name
+        self.version = version
+        self.card = loaded.card
+        self.metrics = metrics
+        self.signature: Signature = loaded.signature
+        self.device: Device = loaded.backend.device
+        self._loaded = loaded
+        self._max_pixels = settings.max_image_pixels
+        self._pool = pool
+        # Runs of one model come one after the other, so that its cores are not shared by two runs.
+        self._runner = ThreadPoolExecutor(1, thread_name_prefix=f"run-{name}-{version}")
+        self._last_success = float("-inf")
+        limit = self.signature.max_batch
+        self._batcher = Batcher(
+            self._compute,
+            metrics,
+            max_batch_rows=settings.max_batch_size if limit is None else limit,
+            max_queue_rows=settings.max_queue_rows,
+            max_delay_seconds=settings.max_delay_ms / 1e3,
+        )
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """Class names; none for other models than classifiers."""
+        return self.card.task.labels if self.card and not isinstance(self.card.task, SeriesTask) else ()
+
+    def task(self, kind: type[TaskKind]) -> TaskKind:
+        """The task, if it is of that kind.
+
+        Raises:
+            TaskMismatchError: it is another; the error says what to call instead.
+        """
+        if self.card and isinstance(self.card.task, kind):
+            return self.card.task
+        if self.card is None:
+            way_out = "has no card; call inference.GRPCInferenceService/ModelInfer with its tensors"
+        else:
+            way_out = f"is for {self.card.task.kind}; call {_RPCS[type(self.card.task)]}"
+        raise TaskMismatchError("model.name", f"model {self.name!r} {way_out}", metadata={"model": self.name})
+
+    async def classify_images(self, images: Sequence[bytes], deadline: float | None) -> NDArray[np.float32]:
+        """Classify encoded images: probabilities [N, K].
+
+        Raises:
+            ServiceError: as `Seats.submit`; InvalidItemsError names every image that cannot be used.
+        """
+        task = self.task(ImageTask)
+        with self._batcher.hold(len(images)) as seats:
+            with self.metrics.timed("decode"):
+                pixels = np.empty((len(images), task.resize.height_px, task.resize.width_px, 3), np.uint8)
+
+                def decode(index: int) -> None:
+                    pixels[index] = prepare_image(images[index], task.resize, max_pixels=self._max_pixels)
+
+                await self._decode_each("images", len(images), decode)
+            outputs = await seats.submit({IMAGE_INPUT: pixels}, (PROBABILITIES,), deadline=deadline)
+        return _finite(outputs[PROBABILITIES])
+
+    async def classify_texts(self, texts: Sequence[str], deadline: float | None) -> NDArray[np.float32]:
+        """Classify texts: probabilities [N, K]; errors as `classify_images`."""
+        self.task(TextTask)
+        inline = sum(map(len, texts)) <= _INLINE_CHARACTERS
+        with self._batcher.hold(len(texts)) as seats:
+            with self.metrics.timed("decode"):
+                prepared = await self._prepare_all("texts[{}]", texts, prepare_text, inline=inline)
+            batch = np.array(prepared, dtype=object)
+            outputs = await seats.submit({TEXT_INPUT: batch}, (PROBABILITIES,), deadline=deadline)
+        return _finite(outputs[PROBABILITIES])
+
+    async def forecast(self, histories: Sequence[ReadColumns], deadline: float | None) -> NDArray[np.float32]:
+        """Forecast tables of readings: [N, horizon, targets]; errors as `classify_images`."""
+        task = self.task(SeriesTask)
+        inline = len(histories) <= _INLINE_ITEMS
+
+        def prepare(read: ReadColumns) -> NDArray[np.float32]:
+            return prepare_history(read(), task)
+
+        with self._batcher.hold(len(histories)) as seats:
+            with self.metrics.timed("decode"):
+                prepared = await self._prepare_all("histories[{}].columns", histories, prepare, inline=inline)
+            outputs = await seats.submit({SERIES_INPUT: np.stack(prepared)}, (FORECAST,), deadline=deadline)
+        return _finite(outputs[FORECAST])
+
+    async def infer(self, inputs: Tensors, outputs: Sequence[str], deadline: float | None) -> Tensors:
+        """Run the graph on tensors that fit its signature; `outputs` empty: all. Errors as `Seats.submit`."""
+        return await self._batcher.submit(inputs, outputs, deadline=deadline)
+
+    async def works(self) -> bool:
+        """Whether the model answers: by a run that just ended, or else by a probe."""
+        loop = asyncio.get_running_loop()
+        if self._loaded.probe is None or loop.time() - self._last_success < FRESH_SECONDS:
+            return True
+        with suppress(ServiceError):
+            try:
+                await self._batcher.submit(self._loaded.probe, deadline=loop.time() + PROBE_SECONDS)
+            except QueueFullError:
+                return loop.time() - self._last_success < _BUSY_SECONDS
+            return True
+        return False
+
+    async def close(self, timeout_seconds: float = 0.0) -> None:
+        """Finish what is under way, then give memory back."""
+        await self._batcher.close(timeout_seconds)
+        self._loaded.backend.close()
+        self._runner.shutdown(wait=False, cancel_futures=True)
+        self.metrics.removed()
+
+    async def _compute(self, parts: Sequence[Tensors], outputs: Sequence[str]) -> Tensors:
+        loop = asyncio.get_running_loop()
+        run = self._loaded.backend.run
+        answer = await loop.run_in_executor(self._runner, lambda: run(stack(parts), outputs))
+        self._last_success = loop.time()
+        return answer
+
+    async def _decode_each(self, field: str, count: int, decode: Callable[[int], None]) -> None:
+        """Call `decode` for every index, in as many threads as there are."""
+        loop = asyncio.get_running_loop()
+        jobs = [loop.run_in_executor(self._pool, decode, index) for index in range(count)]
+        _raise_violations(field + "[{}]", await asyncio.gather(*jobs, return_exceptions=True))
+
+    async def _prepare_all(
+        self, field: str, items: Sequence[Item], prepare: Callable[[Item], Any], *, inline: bool
+    ) -> list[Any]:
+        """Prepare all items at once: here if that is quick, else in a thread."""
+
+        def one(item: Item) -> Any:
+            try:
+                return prepare(item)
+            except InputError as exc:
+                return exc
+
+        def every() -> list[Any]:
+            return [one(item) for item in items]
+
+        loop = asyncio.get_running_loop()
+        results = every() if inline else await loop.run_in_executor(self._pool, every)
+        _raise_violations(field, results)
+        return results
+
+
+def _raise_violations(field: str, results: Sequence[Any]) -> None:
+    """Raise InvalidItemsError over all InputErrors; any other exception is a bug and goes up as it is."""
+    violations = []
+    for index, result in enumerate(results):
+        if isinstance(result, InputError):
+            violations.append(Violation(field.format(index), result.reason, str(result)))
+        elif isinstance(result, BaseException):
+            raise result
+    if violations:
+        raise InvalidItemsError(violations, item_count=len(results))
+
+
+def _finite(values: NDArray[Any]) -> NDArray[np.float32]:
+    if not np.isfinite(values).all():
+        raise InferenceError("the output is not finite")
+    return values

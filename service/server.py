@@ -1,0 +1,242 @@
+"""Builds the server from its parts, starts it, and stops it. Nothing else builds anything."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import Self
+
+import grpc.aio
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from inference import grpc_service_pb2, grpc_service_pb2_grpc
+from menagerie.v1 import (
+    model_service_pb2,
+    model_service_pb2_grpc,
+    prediction_service_pb2,
+    prediction_service_pb2_grpc,
+)
+from service.backend.contract import Backend
+from service.backend.device import CPU, choose_device
+from service.backend.onnx import OnnxBackend
+from service.errors import DeviceError, StartError
+from service.health import HealthServicer
+from service.interceptors import RequestInterceptor
+from service.loading import load_model
+from service.metrics import Metrics, MetricsServer
+from service.model_table import ModelTable, State
+from service.readiness import Readiness
+from service.served_model import ServedModel
+from service.servicers.inference import InferenceServicer
+from service.servicers.models import ModelServicer
+from service.servicers.prediction import PredictionServicer
+from service.settings import Settings
+from zoo.repository import ModelVersion
+
+log = logging.getLogger(__name__)
+
+PREDICTION_SERVICE = prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"].full_name
+MODEL_SERVICE = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
+INFERENCE_SERVICE = grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+
+_FLUSH_SECONDS = 1.0
+"""What gRPC gets to send the last answers, and to end streams."""
+
+
+class Server:
+    """A server in this event loop: `async with Server(settings) as server: ...` starts and stops it."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Choose the device; nothing listens yet.
+
+        Raises:
+            DeviceError: the device that the settings ask for does not work.
+        """
+        self.settings = settings
+        self.metrics = Metrics()
+        self._choice = choose_device(settings.device)
+        self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
+        self._loaders = ThreadPoolExecutor(settings.compute_threads, thread_name_prefix="load")
+        self.table = ModelTable(self._start_model, self.metrics)
+        self.readiness = Readiness(self.table)
+        self._interceptor = RequestInterceptor(
+            self.metrics, self.readiness, max_message_bytes=settings.max_message_bytes
+        )
+        self._grpc = self._build_grpc()
+        self._metrics_server: MetricsServer | None = None
+        self._loading: asyncio.Task[None] | None = None
+        self.port = 0
+        """Port of gRPC, once started."""
+
+    @property
+    def metrics_port(self) -> int:
+        """Port of the metrics, once started."""
+        return self._metrics_server.port if self._metrics_server else 0
+
+    async def start(self) -> None:
+        """Listen, and begin to load.
+
+        Raises:
+            RepositoryError: a repository cannot be read.
+            StartError: a port is in use.
+        """
+        settings = self.settings
+        self.table.discover(settings.repository)
+        self._metrics_server = self.metrics.serve(settings.host, settings.metrics_port)
+        self.port = self._bind(settings.host, settings.port)
+        await self._grpc.start()
+        log.info("serving gRPC on %s, metrics on %s", self.address, self.metrics_url)
+        self._announce_device()
+        self._loading = asyncio.create_task(self._load())
+
+    async def wait_loaded(self) -> None:
+        """Wait until every version is ready or has failed."""
+        assert self._loading, "start comes first"
+        await asyncio.shield(self._loading)
+
+    async def stop(self) -> None:
+        """Say so, refuse new requests, finish those in flight within `drain_seconds`, and give everything back."""
+        start = perf_counter()
+        self.readiness.drain()
+        if self._loading:
+            self._loading.cancel()
+            await asyncio.wait([self._loading])
+        if not await self._interceptor.wait_idle(self.settings.drain_seconds):
+            log.warning("requests are still in flight after %g s; they fail now", self.settings.drain_seconds)
+        await self.table.close(0)
+        await self._grpc.stop(_FLUSH_SECONDS)
+        if self._metrics_server:
+            await asyncio.to_thread(self._metrics_server.close)
+        self._decoders.shutdown(wait=False, cancel_futures=True)
+        self._loaders.shutdown(wait=False, cancel_futures=True)
+        log.info("stopped after %.0f ms", 1e3 * (perf_counter() - start))
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT of gRPC."""
+        return f"{_bracketed(self.settings.host)}:{self.port}"
+
+    @property
+    def metrics_url(self) -> str:
+        """Where Prometheus scrapes."""
+        return f"http://{_bracketed(self.settings.host)}:{self.metrics_port}/metrics"
+
+    async def _load(self) -> None:
+        start = perf_counter()
+        await self.table.load()
+        entries = self.table.entries()
+        ready = sum(entry.state is State.READY for entry in entries)
+        level = logging.INFO if ready else logging.ERROR
+        log.log(level, "%d of %d models ready in %.0f ms", ready, len(entries), 1e3 * (perf_counter() - start))
+        self.readiness.notify()
+
+    async def _start_model(self, found: ModelVersion) -> ServedModel:
+        metrics = self.metrics.for_model(found.name, found.version)
+        load = partial(load_model, found.path, self._open, max_batch_rows=self.settings.max_batch_size)
+        loaded = await asyncio.get_running_loop().run_in_executor(self._loaders, load)
+        device = loaded.backend.device
+        metrics.loaded(
+            device=device.name, provider=device.provider, seconds=loaded.seconds, golden_error=loaded.golden_error
+        )
+        return ServedModel(found.name, found.version, loaded, self.settings, metrics, self._decoders)
+
+    def _open(self, path: Path) -> Backend:
+        try:
+            return OnnxBackend(path, self._choice.device, threads=self.settings.compute_threads)
+        except DeviceError as exc:
+            if self.settings.device != "auto":
+                raise
+            log.warning("%s: %s; it runs on the CPU", path, exc)
+            return OnnxBackend(path, CPU, threads=self.settings.compute_threads)
+
+    def _announce_device(self) -> None:
+        device, note = self._choice.device, self._choice.note
+        self.metrics.device.labels(device.name, device.provider).set(1)
+        threads = f"{self.settings.compute_threads} threads" if device == CPU else device.provider
+        log.info("device %s (%s)%s", device.name, threads, f": {note}" if note else "")
+
+    def _build_grpc(self) -> grpc.aio.Server:
+        server = grpc.aio.server(interceptors=[self._interceptor], options=_grpc_options(self.settings))
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+            PredictionServicer(self.table, max_items=self.settings.max_items_per_request), server
+        )
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(self.table), server)
+        grpc_service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
+            InferenceServicer(self.table, self.readiness, self.settings, version=version("menagerie")), server
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(
+            HealthServicer(
+                self.readiness,
+                predicting=frozenset({PREDICTION_SERVICE, INFERENCE_SERVICE}),
+                describing=frozenset({MODEL_SERVICE}),
+            ),
+            server,
+        )
+        names = (PREDICTION_SERVICE, MODEL_SERVICE, INFERENCE_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        return server
+
+    def _bind(self, host: str, port: int) -> int:
+        try:
+            return self._grpc.add_insecure_port(f"{_bracketed(host)}:{port}")
+        except RuntimeError as exc:
+            raise StartError(
+                f"cannot listen on {host}:{port}: the port is in use, or the address is not this machine's; "
+                "choose another --port, 0 for any"
+            ) from exc
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then stop gracefully.
+
+    Raises:
+        StartError, RepositoryError: the server cannot start.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _stop, stop, number)
+    async with Server(settings):
+        await stop.wait()
+
+
+def _stop(stop: asyncio.Event, number: signal.Signals) -> None:
+    log.info("%s: stopping", number.name)
+    stop.set()
+
+
+def _grpc_options(settings: Settings) -> list[tuple[str, int]]:
+    # gRPC itself refuses what is far too large; below that the interceptor does, with an error that says what to do.
+    hard_limit = min(2 * settings.max_message_bytes + 64 * 2**20, 2**31 - 1)
+    return [
+        ("grpc.max_receive_message_length", hard_limit),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a silent half of the traffic
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),  # clients that keep idle connections alive
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
