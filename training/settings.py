@@ -99,6 +99,8 @@ class ImageSettings(RunSettings):
     """Share of the data for the test; of the train folder, where there is one."""
     skip_broken: bool = False
     """Leave unreadable images out and name them, instead of stopping at the first."""
+    workers: int = Field(default=2, ge=0)
+    """Processes that augment images; 0: augment in the training process."""
     quantize: Literal["none", "int8"] = "none"
     """int8 publishes a quantised model, if it is faster and loses at most 0.5 points of accuracy."""
 

@@ -1,0 +1,160 @@
+"""`python -m training image`: from a folder of pictures to a published model that does what torch did."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import save_file
+
+from tests.training.conftest import Result
+from tests.training.pictures import write_pictures
+from training.data.images import EvaluationImages, TrainingImages, read_image_folder
+from training.export.image import ImageClassifier
+from training.models.backbones import Backbone, make_backbone
+from training.settings import ImageSettings
+from training.transfer import fit_head, fit_network
+from zoo.card import ImageTask
+from zoo.golden import check_golden
+from zoo.image import prepare_image
+from zoo.package import read_card
+from zoo.repository import scan
+from zoo.runtime import make_run, open_session
+
+TINY = "timm/test_efficientnet"
+"""100,000 weights, 160x160."""
+
+Train = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of 20 pictures."""
+    return write_pictures(tmp_path_factory.mktemp("pictures"), 20, ("blue", "green", "red"))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of the tiny network with another head."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_file(make_backbone(TINY, 7).network.state_dict(), path)
+    return path
+
+
+def settings_for(tmp_path: Path, **more: object) -> ImageSettings:
+    values = {"data": tmp_path, "output": tmp_path / "repository", "name": "colours", "backbone": TINY, "workers": 0}
+    return ImageSettings.model_validate({**values, "epochs": 2, **more})
+
+
+def test_a_folder_becomes_a_served_file(menagerie_train: Train, tmp_path: Path, pictures: Path, weights: Path) -> None:
+    options = ["--mode", "freeze", "--weights", weights, "--epochs", 30, "--learning-rate", 0.02, "--quantize", "int8"]
+    places = ["--output", tmp_path / "repository", "--name", "colours", "--runs", tmp_path / "runs"]
+    result = menagerie_train("image", pictures, "--backbone", TINY, *options, *places)
+    assert result.exit_code == 0, result.stderr
+    assert "test accuracy" in result.stdout
+    assert "serve it with: python -m service --repository" in result.stdout
+    (version,) = scan(tmp_path / "repository").versions
+    card = read_card(version.path)
+    assert card is not None
+    assert isinstance(card.task, ImageTask)
+    assert card.task.labels == ("blue", "green", "red")
+    assert card.test_metrics["accuracy"] >= 0.9
+    assert card.test_metrics["test_items"] == 9
+    assert card.tried.keys() == {"float32", "int8"}
+    assert card.provenance.split == "stratified by class, seed 0: 42 train / 9 validation / 9 test"
+    assert str(tmp_path) not in card.to_json()
+    run = make_run(open_session(version.path))
+    assert check_golden(card, run) <= 1
+    red = prepare_image((pictures / "red" / "000.jpg").read_bytes(), card.task.resize)
+    assert int(run({"image": red[None]})["probabilities"].argmax()) == 2
+    assert (next((tmp_path / "runs" / "colours").iterdir()) / "metrics.csv").is_file()
+
+
+def test_freeze_changes_nothing_but_the_head(tmp_path: Path, pictures: Path) -> None:
+    backbone, before = _network_and_weights()
+    images = read_image_folder(pictures, backbone.preprocessing.resize, skip_broken=False, console=Console(quiet=True))
+    part = EvaluationImages(images, range(0, 60, 5), backbone.preprocessing.resize)
+    settings = settings_for(tmp_path, mode="freeze", learning_rate=0.01)
+    fit_head(ImageClassifier(backbone), backbone, part, part, settings, tmp_path / "run", Console(quiet=True))
+    assert _changed(backbone, before) == backbone.head_keys
+
+
+@pytest.mark.parametrize("batch_norm", ["frozen", "train"])
+def test_finetune_changes_statistics_only_where_it_should(tmp_path: Path, pictures: Path, batch_norm: str) -> None:
+    backbone, before = _network_and_weights()
+    resize = backbone.preprocessing.resize
+    images = read_image_folder(pictures, resize, skip_broken=False, console=Console(quiet=True))
+    train = TrainingImages(images, range(0, 60, 5), resize, 0.5)
+    validation = EvaluationImages(images, range(1, 60, 15), resize)
+    settings = settings_for(tmp_path, mode="finetune", batch_norm=batch_norm, epochs=1)
+    classifier = ImageClassifier(backbone)
+    fit_network(classifier, backbone, train, validation, settings, tmp_path / "run", Console(quiet=True))
+    changed = _changed(backbone, before)
+    statistics = {key for key in before if "running_" in key or "num_batches" in key}
+    assert statistics & changed == (set() if batch_norm == "frozen" else statistics)
+    assert changed >= {key for key in before if key.endswith("conv.weight")} | backbone.head_keys
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--backbone", "resnet81", "--weights", "none", "--mode", "scratch"], "no backbone 'resnet81'; did you mean"),
+        (["--weights", "none", "--mode", "freeze"], "--mode freeze trains only the head"),
+        (["--mode", "scratch"], "pass --weights none"),
+        (["--weights", "nowhere.pth"], "there is no weights file nowhere.pth"),
+        (["--epochs", "0"], "--epochs: Input should be greater than or equal to 1 (got 0)"),
+        (["--mode", "melt"], "'melt' is not one of 'freeze', 'finetune', 'scratch'"),
+        (["--name", "no/slash"], "'no/slash' cannot name a model"),
+        (["--test", "0.9", "--validation", "0.2", "--weights", "none", "--mode", "scratch"], "leave nothing to train"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_mistake_is_one_line_with_the_value_and_the_way_out(
+    menagerie_train: Train, tmp_path: Path, pictures: Path, arguments: list[str], message: str
+) -> None:
+    defaults = ["--output", tmp_path / "repository", "--name", "colours", "--runs", tmp_path / "runs"]
+    result = menagerie_train("image", pictures, "--backbone", TINY, *defaults, *arguments)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
+    assert not (tmp_path / "repository").exists()
+
+
+def test_ctrl_c_publishes_the_best_model_so_far(tmp_path: Path, pictures: Path) -> None:
+    arguments = ["image", pictures, "--backbone", TINY, "--mode", "scratch", "--weights", "none", "--workers", "0"]
+    places = ["--output", tmp_path / "repository", "--name", "colours", "--runs", tmp_path / "runs"]
+    endless = ["--epochs", "100000", "--patience", "100000", "--device", "cpu"]
+    command = [sys.executable, "-m", "training", *arguments, *places, *endless]
+    with subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("epoch   2/"):
+                process.send_signal(signal.SIGINT)
+                break
+        output, errors = process.communicate(timeout=90)
+    assert process.returncode == 0, errors
+    assert "stopping: the best model so far is kept" in errors
+    assert "interrupted, best kept" in output
+    assert "published colours version 1" in output
+    (version,) = scan(tmp_path / "repository").versions
+    assert read_card(version.path) is not None
+
+
+def _network_and_weights() -> tuple[Backbone, dict[str, torch.Tensor]]:
+    torch.manual_seed(0)
+    backbone = make_backbone(TINY, 3)
+    return backbone, {key: value.clone() for key, value in backbone.network.state_dict().items()}
+
+
+def _changed(backbone: Backbone, before: dict[str, torch.Tensor]) -> set[str]:
+    after = backbone.network.state_dict()
+    return {key for key, value in before.items() if not torch.equal(value, after[key])}

@@ -1,0 +1,54 @@
+"""Splits: reproducible, stratified, in order of time, and hashed."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from training.data.split import chronological_split, content_hash, stratified_split
+from training.errors import DataError, SettingsError
+
+LABELS = [0] * 100 + [1] * 40 + [2] * 20
+
+
+def test_the_same_seed_gives_the_same_split_and_another_seed_another() -> None:
+    first = stratified_split(LABELS, validation=0.15, test=0.2, seed=7)
+    assert first == stratified_split(LABELS, validation=0.15, test=0.2, seed=7)
+    assert first.test != stratified_split(LABELS, validation=0.15, test=0.2, seed=8).test
+
+
+def test_each_part_has_every_class_in_its_share_and_each_item_is_in_one_part() -> None:
+    split = stratified_split(LABELS, validation=0.15, test=0.2, seed=0)
+    assert Counter(LABELS[index] for index in split.test) == {0: 20, 1: 8, 2: 4}
+    assert Counter(LABELS[index] for index in split.validation) == {0: 15, 1: 6, 2: 3}
+    assert sorted(split.train + split.validation + split.test) == list(range(160))
+    assert split.description == "stratified by class, seed 0: 104 train / 24 validation / 32 test"
+
+
+def test_the_share_0_gives_an_empty_part() -> None:
+    split = stratified_split(LABELS, validation=0, test=0.2, seed=0)
+    assert split.validation == ()
+    assert len(split.train) == 128
+
+
+def test_a_class_with_too_few_items_is_named() -> None:
+    with pytest.raises(DataError, match=r"class 'rose' has 2 item\(s\).* at least 3"):
+        stratified_split([0] * 10 + [1] * 2, validation=0.1, test=0.1, seed=0, names=["daisy", "rose"])
+
+
+def test_shares_that_leave_nothing_are_refused() -> None:
+    with pytest.raises(SettingsError, match=r"0.6 and test 0.5"):
+        stratified_split(LABELS, validation=0.6, test=0.5, seed=0)
+
+
+def test_a_chronological_split_keeps_the_order() -> None:
+    split = chronological_split(10, validation=0.2, test=0.3)
+    assert split.parts() == {"train": (0, 1, 2, 3, 4), "validation": (5, 6), "test": (7, 8, 9)}
+
+
+def test_the_content_hash_depends_on_names_and_contents_but_not_on_order() -> None:
+    items = [("a/1", b"x"), ("b/2", b"y")]
+    assert content_hash(items) == content_hash(reversed(items))
+    assert content_hash(items) != content_hash([("a/1", b"y"), ("b/2", b"x")])
+    assert content_hash(items) != content_hash([("a/1", b"x"), ("b/3", b"y")])
