@@ -132,8 +132,10 @@ def test_ctrl_c_publishes_the_best_model_so_far(tmp_path: Path, pictures: Path) 
     places = ["--output", tmp_path / "repository", "--name", "colours", "--runs", tmp_path / "runs"]
     endless = ["--epochs", "100000", "--patience", "100000", "--device", "cpu"]
     command = [sys.executable, "-m", "training", *arguments, *places, *endless]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pipe = subprocess.PIPE
     with subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [str(part) for part in command], env=environment, stdout=pipe, stderr=pipe, text=True
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
