@@ -1,0 +1,98 @@
+"""A backend that needs no model: it answers with its inputs, when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+
+from service.backend.contract import Tensors
+from service.batcher import Batcher
+from service.metrics import Metrics
+from service.waiting_line import stack
+
+BAD = -1.0
+"""A row with this value fails the run that it is in."""
+
+
+class FakeCompute:
+    """Answers y = 10 x. `hold()` keeps runs from ending until `release()`."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[float]] = []
+        self.outputs: list[Sequence[str]] = []
+        self.running = 0
+        self.loses_rows = False
+        """Answer one row only, whatever was asked."""
+        self._go = asyncio.Event()
+        self._go.set()
+
+    def hold(self) -> None:
+        """Runs do not end from now on."""
+        self._go.clear()
+
+    def release(self) -> None:
+        """Runs end."""
+        self._go.set()
+
+    async def __call__(self, parts: Sequence[Tensors], outputs: Sequence[str]) -> Tensors:
+        assert self.running == 0, "one run at a time"
+        self.running += 1
+        try:
+            x = stack(parts)["x"]
+            self.batches.append([float(value) for value in x.ravel()[:: x[0].size]])
+            self.outputs.append(outputs)
+            await asyncio.sleep(0)
+            await self._go.wait()
+            if (x == BAD).any():
+                raise RuntimeError("a bad row")
+            return {"y": 10 * (x[:1] if self.loses_rows else x)}
+        finally:
+            self.running -= 1
+
+
+class Bench:
+    """A batcher on a fake backend."""
+
+    def __init__(self, *, max_batch_rows: int = 8, max_queue_rows: int = 64, max_delay_seconds: float = 0.0) -> None:
+        self.metrics = Metrics()
+        self.compute = FakeCompute()
+        self.batcher = Batcher(
+            self.compute,
+            self.metrics.for_model("fake", 1),
+            max_batch_rows=max_batch_rows,
+            max_queue_rows=max_queue_rows,
+            max_delay_seconds=max_delay_seconds,
+        )
+
+    def ask(self, *values: float, width: int = 1, outputs: Sequence[str] = (), within: float | None = None) -> Answer:
+        """Submit rows that are filled with these values; `within` seconds from now is the deadline."""
+        deadline = None if within is None else asyncio.get_running_loop().time() + within
+        return asyncio.create_task(self.batcher.submit(rows(*values, width=width), outputs, deadline=deadline))
+
+    async def occupy(self) -> Answer:
+        """Make the backend busy until `compute.release()`."""
+        self.compute.hold()
+        task = self.ask(0.0)
+        while not self.compute.running:
+            await asyncio.sleep(0)
+        return task
+
+    def count(self, name: str, **labels: str) -> float:
+        """The value of a metric of the model."""
+        value = self.metrics.registry.get_sample_value(f"menagerie_{name}", {"model": "fake", "version": "1"} | labels)
+        return value or 0.0
+
+
+Answer = asyncio.Task[Tensors]
+
+
+def rows(*values: float, width: int = 1) -> Tensors:
+    """Inputs of the fake: one row filled with each value."""
+    return {"x": np.repeat(np.array(values, np.float32)[:, None], width, axis=1)}
+
+
+def firsts(outputs: Tensors) -> list[float]:
+    """The first value of each row of the answer, undoing the factor of the fake."""
+    return [float(row[0]) / 10 for row in outputs["y"]]

@@ -1,0 +1,248 @@
+"""The batcher on a fake backend: what goes together, in which order, and who is told what."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from service.errors import DeadlineExpiredError, DrainingError, InferenceError, QueueFullError
+from tests.service.fakes import BAD, Bench, firsts, rows
+
+
+async def settle() -> None:
+    """Let every task run until it waits for something."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_an_idle_backend_answers_at_once() -> None:
+    bench = Bench()
+    assert firsts(await bench.ask(3.0)) == [3.0]
+    assert bench.compute.batches == [[3.0]]
+
+
+async def test_what_waits_when_the_backend_becomes_free_is_one_batch() -> None:
+    bench = Bench()
+    busy = await bench.occupy()
+    tasks = [bench.ask(float(value)) for value in (1, 2, 3)]
+    await settle()
+    bench.compute.release()
+    assert [firsts(answer) for answer in await asyncio.gather(*tasks)] == [[1.0], [2.0], [3.0]]
+    assert bench.compute.batches == [[0.0], [1.0, 2.0, 3.0]]
+    await busy
+
+
+async def test_a_large_request_goes_over_several_batches_and_comes_back_whole() -> None:
+    bench = Bench(max_batch_rows=4)
+    values = [float(value) for value in range(1, 11)]
+    assert firsts(await bench.ask(*values)) == values
+    assert [len(batch) for batch in bench.compute.batches] == [4, 4, 2]
+
+
+async def test_batches_are_filled_by_cutting_the_last_request() -> None:
+    bench = Bench(max_batch_rows=4)
+    busy = await bench.occupy()
+    first, second = bench.ask(1, 1, 1), bench.ask(2, 2, 2)
+    await settle()
+    bench.compute.release()
+    assert (firsts(await first), firsts(await second)) == ([1.0] * 3, [2.0] * 3)
+    assert bench.compute.batches[1:] == [[1, 1, 1, 2], [2, 2]]
+    await busy
+
+
+async def test_only_equal_shapes_and_outputs_share_a_batch() -> None:
+    bench = Bench()
+    busy = await bench.occupy()
+    tasks = [bench.ask(1), bench.ask(2, width=2), bench.ask(3), bench.ask(4, width=2), bench.ask(5, outputs=("y",))]
+    await settle()
+    bench.compute.release()
+    answers = await asyncio.gather(*tasks)
+    assert [answer["y"].shape for answer in answers] == [(1, 1), (1, 2), (1, 1), (1, 2), (1, 1)]
+    assert bench.compute.batches[1:] == [[1, 3], [2, 4], [5]]
+    assert bench.compute.outputs[1:] == [(), (), ("y",)]
+    await busy
+
+
+async def test_a_model_without_batch_axis_runs_every_request_alone() -> None:
+    bench = Bench(max_batch_rows=0)
+    answers = await asyncio.gather(bench.ask(1, 2, 3), bench.ask(4))
+    assert [firsts(answer) for answer in answers] == [[1, 2, 3], [4]]
+    assert bench.compute.batches == [[1, 2, 3], [4]]
+
+
+async def test_the_earliest_deadline_goes_first() -> None:
+    bench = Bench(max_batch_rows=1)
+    busy = await bench.occupy()
+    tasks = [bench.ask(1), bench.ask(2, within=20), bench.ask(3, within=10)]
+    await settle()
+    bench.compute.release()
+    await asyncio.gather(busy, *tasks)
+    assert bench.compute.batches == [[0], [3], [2], [1]]
+
+
+async def test_a_full_queue_refuses_at_the_door_and_says_when_to_come_back() -> None:
+    bench = Bench(max_queue_rows=4)
+    busy = await bench.occupy()
+    waiting = bench.ask(1, 2, 3)
+    await settle()
+    with pytest.raises(QueueFullError, match=r"3 items wait, 2 more would pass the limit of 4") as caught:
+        await bench.ask(1, 2)
+    assert caught.value.retry_seconds is not None
+    assert caught.value.retry_seconds > 0
+    assert bench.count("rejected_requests_total") == 1
+    last = bench.ask(4)
+    bench.compute.release()
+    assert firsts(await last) == [4]
+    await asyncio.gather(busy, waiting)
+
+
+async def test_seats_are_held_while_inputs_are_being_decoded() -> None:
+    bench = Bench(max_queue_rows=4)
+    with bench.batcher.hold(4):
+        assert bench.count("queue_rows") == 4
+        with pytest.raises(QueueFullError):
+            await bench.ask(1)
+    assert bench.count("queue_rows") == 0
+    assert firsts(await bench.ask(1)) == [1]
+
+
+async def test_a_deadline_is_kept_while_the_backend_is_busy() -> None:
+    bench = Bench()
+    busy = await bench.occupy()
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    with pytest.raises(DeadlineExpiredError):
+        await bench.ask(1, within=0.02)
+    assert 0.02 <= loop.time() - start < 0.5
+    assert bench.count("dropped_requests_total", reason="expired") == 1
+    bench.compute.release()
+    await busy
+    await settle()
+    assert bench.compute.batches == [[0]], "expired work is never computed"
+
+
+async def test_a_deadline_in_the_past_is_refused_without_waiting() -> None:
+    bench = Bench()
+    with pytest.raises(DeadlineExpiredError):
+        await bench.ask(1, within=-1)
+    assert bench.compute.batches == []
+
+
+async def test_cancelled_work_is_dropped_before_compute_and_neighbours_stay() -> None:
+    bench = Bench()
+    busy = await bench.occupy()
+    tasks = [bench.ask(1), bench.ask(2), bench.ask(3)]
+    await settle()
+    tasks[1].cancel()
+    await settle()
+    bench.compute.release()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(results[1], asyncio.CancelledError)
+    assert bench.compute.batches[1:] == [[1, 3]]
+    assert bench.count("dropped_requests_total", reason="cancelled") == 1
+    await busy
+
+
+async def test_a_caller_that_leaves_during_its_run_disturbs_nobody() -> None:
+    bench = Bench()
+    bench.compute.hold()
+    tasks = [bench.ask(1), bench.ask(2)]
+    await settle()
+    tasks[0].cancel()
+    await settle()
+    bench.compute.release()
+    assert firsts(await tasks[1]) == [2]
+    assert bench.count("dropped_requests_total", reason="cancelled") == 0, "it was computed"
+
+
+async def test_a_bad_request_fails_alone() -> None:
+    bench = Bench()
+    busy = await bench.occupy()
+    tasks = [bench.ask(1), bench.ask(BAD), bench.ask(3)]
+    await settle()
+    bench.compute.release()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(result) for result in results] == [dict, InferenceError, dict]
+    assert bench.count("retried_batches_total") == 1
+    assert "bad row" not in str(results[1]), "details stay in the log"
+    assert "bad row" in results[1].detail
+    await busy
+
+
+async def test_a_large_request_that_fails_in_one_part_fails_once() -> None:
+    bench = Bench(max_batch_rows=2)
+    with pytest.raises(InferenceError):
+        await bench.ask(1, 2, BAD, 4, 5, 6)
+    assert firsts(await bench.ask(7)) == [7]
+    assert bench.compute.batches == [[1, 2], [BAD, 4], [7]]
+
+
+async def test_an_output_without_the_rows_of_the_batch_is_an_error() -> None:
+    bench = Bench()
+    bench.compute.loses_rows = True
+    with pytest.raises(InferenceError):
+        await bench.ask(1, 2)
+
+
+async def test_waiting_on_purpose_gathers_a_batch_and_ends_when_it_is_full() -> None:
+    bench = Bench(max_batch_rows=3, max_delay_seconds=5)
+    tasks = [bench.ask(1), bench.ask(2)]
+    await settle()
+    assert bench.compute.batches == []
+    tasks.append(bench.ask(3))
+    await asyncio.wait_for(asyncio.gather(*tasks), 2)
+    assert bench.compute.batches == [[1, 2, 3]]
+
+
+async def test_waiting_on_purpose_ends_in_time() -> None:
+    bench = Bench(max_delay_seconds=0.01)
+    assert firsts(await asyncio.wait_for(bench.ask(1), 2)) == [1]
+
+
+async def test_a_caller_in_a_hurry_is_not_made_to_wait() -> None:
+    bench = Bench(max_delay_seconds=5)
+    assert firsts(await bench.ask(1, within=1)) == [1]
+
+
+async def test_closing_finishes_what_is_here_and_refuses_what_comes() -> None:
+    bench = Bench()
+    busy = await bench.occupy()
+    waiting = bench.ask(1)
+    await settle()
+    closing = asyncio.create_task(bench.batcher.close(5))
+    await settle()
+    with pytest.raises(DrainingError):
+        await bench.ask(2)
+    bench.compute.release()
+    await closing
+    assert firsts(await busy) == [0]
+    assert firsts(await waiting) == [1]
+
+
+async def test_closing_in_time_fails_what_does_not_end() -> None:
+    bench = Bench()
+    busy = await bench.occupy()
+    waiting = bench.ask(1)
+    await settle()
+    await bench.batcher.close(0.01)
+    results = await asyncio.gather(busy, waiting, return_exceptions=True)
+    assert [type(result) for result in results] == [DrainingError, DrainingError]
+
+
+async def test_closing_before_the_worker_ever_ran_leaves_nobody_hanging() -> None:
+    bench = Bench()
+    task = bench.ask(1)
+    await bench.batcher.close(0)
+    (result,) = await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 1)
+    assert isinstance(result, DrainingError)
+
+
+async def test_seats_held_before_closing_are_honoured() -> None:
+    bench = Bench()
+    with bench.batcher.hold(1) as seats:
+        closing = asyncio.create_task(bench.batcher.close(5))
+        await settle()
+        answer = await seats.submit(rows(1))
+    await closing
+    assert firsts(answer) == [1]
