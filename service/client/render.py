@@ -74,5 +74,5 @@ def _stamp(time: datetime) -> str:
 
 
 def _shorten(text: str, width: int = 60) -> str:
-    flat = " ".join(text.split())
+    flat = " ".join(text.split()) or '""'
     return flat if len(flat) <= width else flat[: width - 1] + "…"
