@@ -1,0 +1,175 @@
+"""The Open Inference Protocol over a real channel, on models with and without a card."""
+
+from __future__ import annotations
+
+import struct
+
+import grpc
+import numpy as np
+import pytest
+
+from inference import grpc_service_pb2 as pb
+from tests.service import plain_graphs
+from tests.service.calls import Calls, failure, infer_request, numbers
+from tests.service.conftest import Serve, add_plain
+
+
+async def test_live_ready_and_metadata(calls: Calls) -> None:
+    assert (await calls.inference.ServerLive(pb.ServerLiveRequest())).live
+    assert (await calls.inference.ServerReady(pb.ServerReadyRequest())).ready
+    server = await calls.inference.ServerMetadata(pb.ServerMetadataRequest())
+    assert (server.name, server.version) == ("menagerie", "0.1.0")
+
+
+async def test_model_ready_is_never_an_error_for_unknown_models(calls: Calls) -> None:
+    async def ready(name: str, version: str = "") -> bool:
+        return bool((await calls.inference.ModelReady(pb.ModelReadyRequest(name=name, version=version))).ready)
+
+    assert await ready("shades")
+    assert await ready("affine", "1")
+    assert not await ready("nobody")
+    assert not await ready("affine", "2")
+
+
+async def test_model_metadata(calls: Calls) -> None:
+    image = await calls.inference.ModelMetadata(pb.ModelMetadataRequest(name="shades"))
+    assert (image.name, list(image.versions), image.platform) == ("shades", ["1"], "onnxruntime_onnx")
+    assert [(i.name, i.datatype, list(i.shape)) for i in image.inputs] == [("image", "UINT8", [-1, 8, 8, 3])]
+    assert [o.name for o in image.outputs] == ["probabilities", "logits"]
+    single = await calls.inference.ModelMetadata(pb.ModelMetadataRequest(name="single-row"))
+    assert list(single.inputs[0].shape) == [-1, 3], "rows are run one by one"
+    fixed = await calls.inference.ModelMetadata(pb.ModelMetadataRequest(name="four-rows"))
+    assert list(fixed.inputs[0].shape) == [4, 3]
+
+
+async def test_raw_tensors_of_a_plain_model(calls: Calls) -> None:
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    response = await calls.inference.ModelInfer(infer_request("affine", {"x": x}))
+    assert (response.model_name, response.model_version, response.id) == ("affine", "1", "42")
+    np.testing.assert_array_equal(numbers(response)["y"], 2 * x + 1)
+
+
+async def test_typed_contents(calls: Calls) -> None:
+    request = pb.ModelInferRequest(model_name="weighted-sum")
+    request.inputs.add(name="a", datatype="FP32", shape=[1, 2]).contents.fp32_contents.extend([0.5, 1.5])
+    request.inputs.add(name="b", datatype="INT64", shape=[1, 2]).contents.int64_contents.extend([10, -20])
+    outputs = numbers(await calls.inference.ModelInfer(request))
+    assert list(outputs) == ["sum", "difference"]
+    assert outputs["sum"].tolist() == [[10.5, -18.5]]
+
+
+async def test_outputs_come_in_the_order_of_the_request(calls: Calls) -> None:
+    tensors = {"b": np.ones((1, 2), np.int64), "a": np.zeros((1, 2), np.float32)}
+    outputs = numbers(await calls.inference.ModelInfer(infer_request("weighted-sum", tensors, ["difference", "sum"])))
+    assert list(outputs) == ["difference", "sum"]
+    only = numbers(await calls.inference.ModelInfer(infer_request("weighted-sum", tensors, ["difference"])))
+    assert list(only) == ["difference"]
+
+
+async def test_a_carded_model_takes_tensors_too(calls: Calls) -> None:
+    image = np.full((2, 8, 8, 3), 255, np.uint8)
+    outputs = await calls.infer("shades", {"image": image})
+    np.testing.assert_allclose(outputs["logits"], [[-4, 4]] * 2, atol=1e-5)
+
+
+@pytest.mark.parametrize("typed", [True, False])
+async def test_strings(calls: Calls, *, typed: bool) -> None:
+    words = ["", "a\0b", "한국어", "x" * 300]
+    request = pb.ModelInferRequest(model_name="words")
+    tensor = request.inputs.add(name="x", datatype="BYTES", shape=[2, 2])
+    if typed:
+        tensor.contents.bytes_contents.extend(word.encode() for word in words)
+    else:
+        request.raw_input_contents.append(_bytes_tensor(words))
+    response = await calls.inference.ModelInfer(request)
+    assert response.outputs[0].datatype == "BYTES"
+    assert response.raw_output_contents[0] == _bytes_tensor(words)
+
+
+@pytest.mark.parametrize("datatype", [name for name in plain_graphs.ONNX_TYPES if name != "BYTES"])
+async def test_every_datatype_comes_back_as_it_went(serve: Serve, tmp_path: object, datatype: str) -> None:
+    add_plain(tmp_path, "echo", plain_graphs.echo(datatype))  # type: ignore[arg-type]
+    calls = await serve(tmp_path)
+    values = np.array([[0, 1], [1, 0]]).astype(
+        {"BOOL": "bool", "FP16": "float16", "FP32": "float32", "FP64": "float64"}.get(datatype, datatype.lower())
+    )
+    if values.dtype.kind in "iu":
+        values[0] = np.iinfo(values.dtype).min, np.iinfo(values.dtype).max
+    outputs = await calls.infer("echo", {"x": values})
+    np.testing.assert_array_equal(outputs["y"], values)
+    assert outputs["y"].dtype == values.dtype
+
+
+async def test_classification_labels(calls: Calls) -> None:
+    image = np.stack([np.full((8, 8, 3), level, np.uint8) for level in (255, 0)])
+    request = infer_request("shades", {"image": image})
+    request.outputs.add(name="logits").parameters["classification"].int64_param = 1
+    response = await calls.inference.ModelInfer(request)
+    assert (response.outputs[0].datatype, list(response.outputs[0].shape)) == ("BYTES", [2, 1])
+    assert response.raw_output_contents[0] == _bytes_tensor(["4.000000:1:bright", "4.000000:0:dark"])
+    plain = infer_request("affine", {"x": np.array([[1, 3, 2]], np.float32)})
+    plain.outputs.add(name="y").parameters["classification"].int64_param = 9
+    response = await calls.inference.ModelInfer(plain)
+    assert response.raw_output_contents[0] == _bytes_tensor(["7.000000:1", "5.000000:2", "3.000000:0"])
+
+
+async def test_a_graph_for_single_rows_serves_batches(calls: Calls) -> None:
+    x = np.arange(15, dtype=np.float32).reshape(5, 3)
+    np.testing.assert_array_equal((await calls.infer("single-row", {"x": x}))["y"], 2 * x + 1)
+
+
+async def test_a_fixed_batch_takes_exactly_its_size(calls: Calls) -> None:
+    x = np.ones((4, 3), np.float32)
+    np.testing.assert_array_equal((await calls.infer("four-rows", {"x": x}))["y"], 2 * x + 1)
+    got = await failure(calls.infer("four-rows", {"x": x[:3]}))
+    assert got.message == "unexpected shape for input 'x' for model 'four-rows'. Expected [4,3], got [3,3]"
+
+
+async def test_a_free_axis_that_is_no_batch_is_never_stacked(calls: Calls) -> None:
+    import asyncio
+
+    answers = await asyncio.gather(
+        *(calls.infer("running-sum", {"x": np.full(3, n, np.float32)}) for n in range(1, 9))
+    )
+    assert [answer["y"].tolist() for answer in answers] == [[n, 2 * n, 3 * n] for n in range(1, 9)]
+
+
+async def test_a_request_larger_than_a_batch_is_answered_whole(serve: Serve) -> None:
+    calls = await serve(max_batch_size=4, max_items_per_request=10)
+    x = np.arange(30, dtype=np.float32).reshape(10, 3)
+    np.testing.assert_array_equal((await calls.infer("affine", {"x": x}))["y"], 2 * x + 1)
+    got = await failure(calls.infer("affine", {"x": np.ones((11, 3), np.float32)}))
+    assert got.message == "inference request batch-size must be <= 10 for 'affine'"
+
+
+async def test_parameters(calls: Calls) -> None:
+    request = infer_request("affine", {"x": np.ones((1, 3), np.float32)})
+    request.parameters["priority"].uint64_param = 1
+    request.parameters["timeout"].int64_param = 5_000_000
+    request.parameters["headers-of-mine"].string_param = "passed over"
+    assert (await calls.inference.ModelInfer(request)).outputs
+    request.parameters["timeout"].string_param = "soon"
+    got = await failure(calls.inference.ModelInfer(request))
+    assert got.message == "parameter 'timeout' must be int64_param or uint64_param, got string_param"
+    assert "parameters[timeout]" in got.violations
+    request = infer_request("affine", {"x": np.ones((1, 3), np.float32)})
+    request.parameters["triton_wonder"].bool_param = True
+    assert (await failure(calls.inference.ModelInfer(request))).message == "parameter 'triton_wonder' is not supported"
+
+
+async def test_shared_memory_is_refused(calls: Calls) -> None:
+    request = infer_request("affine", {"x": np.ones((1, 3), np.float32)})
+    request.inputs[0].parameters["shared_memory_region"].string_param = "region"
+    got = await failure(calls.inference.ModelInfer(request))
+    assert "shared memory is not supported" in got.message
+
+
+async def test_a_timeout_in_the_request_is_kept(calls: Calls) -> None:
+    request = infer_request("busy", {"rounds": np.array([[200_000_000]], np.int64)})
+    request.parameters["timeout"].int64_param = 50_000
+    got = await failure(calls.inference.ModelInfer(request))
+    assert (got.code, got.info.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXPIRED")
+
+
+def _bytes_tensor(words: list[str]) -> bytes:
+    return b"".join(struct.pack("<I", len(word.encode())) + word.encode() for word in words)
