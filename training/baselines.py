@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from training.data.text_parts import TextPart
 from training.data.tokens import TokenKind, split_texts
 
-_ORDERS: dict[TokenKind, tuple[int, ...]] = {"words": (1, 2), "characters": (2, 3)}
+NGRAM_ORDERS: dict[TokenKind, tuple[int, ...]] = {"words": (1, 2), "characters": (2, 3)}
 """The n-grams that usually suit naive Bayes best."""
 
 
 def naive_bayes_accuracy(kind: TokenKind, train: TextPart, test: TextPart, classes: int) -> float:
     """Test accuracy of naive Bayes over words and their pairs, or over pairs and triples of characters."""
-    model = NaiveBayes(_ORDERS[kind], classes)
+    model = NaiveBayes(NGRAM_ORDERS[kind], classes)
     model.fit(split_texts(train.texts, kind), train.classes)
     return float(np.mean(model.predict(split_texts(test.texts, kind)) == np.array(test.classes)))
 

@@ -59,6 +59,11 @@ class TextSettings(RunSettings):
     """Dropout before the last layer and between recurrent layers."""
     token_dropout: float = Field(default=0.2, ge=0, lt=1)
     """Chance that a token is hidden, in training."""
+    members: int = Field(default=1, ge=1, le=20)
+    """Train this many networks side by side and publish their average; helps where data are few."""
+    naive_bayes_buckets: int = Field(default=0, ge=0)
+    """Add the evidence of naive Bayes over n-grams, hashed into so many buckets, with a weight found on the validation
+    part; 0: do not."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the probability that the loss spreads over all classes."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -42,7 +44,6 @@ class TextClassifier(nn.Module):
         token_dropout: float = 0.2,
     ) -> None:
         super().__init__()
-        self.classes = classes
         self.tokens = nn.Embedding(vocabulary_size, embedding_size, padding_idx=PADDING_ID)
         self.ngrams = nn.ModuleList(nn.Embedding(buckets, embedding_size) for _ in range(ngrams - 1))
         for table in (self.tokens, *self.ngrams):
@@ -76,3 +77,33 @@ class TextClassifier(nn.Module):
             for table, rows_NT in zip(self.ngrams, grams[1:], strict=True):
                 vectors_NTE = vectors_NTE + table(rows_NT)
         return vectors_NTE
+
+
+class Committee(nn.Module):
+    """Several classifiers of one kind that read the same ids and start from different weights.
+
+    In evaluation it gives the mean of their logits [N, classes]; in training all of them, [N, classes, members], so
+    that each learns on its own: averaged before the loss they would learn to lean on each other.
+
+    Args:
+        members: ids -> logits [N, classes].
+    """
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, ids_NT: Tensor) -> Tensor:
+        """Classify."""
+        logits_NCM = torch.stack([member(ids_NT) for member in self.members], dim=2)
+        return logits_NCM if self.training else logits_NCM.mean(2)
+
+
+class CommitteeLoss(nn.CrossEntropyLoss):
+    """Cross-entropy of logits [N, classes], or its mean over the members of a committee, [N, classes, members]."""
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """See the class."""
+        if input.ndim == 3:
+            target = target.unsqueeze(1).expand(-1, input.shape[2])
+        return super().forward(input, target)

@@ -7,8 +7,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from training.evaluate_series import ForecastReport
+from training.pipelines.series import SeriesOutcome
 from training.pipelines.summary import print_classifier, print_fit, print_published
 from training.pipelines.text import TextOutcome
+from zoo.card import SeriesTask
 
 
 def print_text_run(outcome: TextOutcome, repository: Path, console: Console) -> None:
@@ -24,3 +27,33 @@ def print_text_run(outcome: TextOutcome, repository: Path, console: Console) -> 
     console.print(f"validation accuracy {outcome.validation.accuracy:.4f}", highlight=False)
     console.print(f"torch and ONNX Runtime differ by {outcome.parity:.1e}, relative", highlight=False)
     print_published(outcome.published, repository, console)
+
+
+def print_series_run(outcome: SeriesOutcome, repository: Path, console: Console) -> None:
+    """The fit, errors per target beside the naive rules, the error over the horizon, and where the model is."""
+    print_fit(outcome.fit, outcome.run_folder, console)
+    task = outcome.card.task
+    assert isinstance(task, SeriesTask), "a series run makes forecasters"
+    rows = {"this_model": outcome.test} | outcome.baselines
+    for index, target in enumerate(task.targets):
+        console.print(_error_table(rows, index, f"{target.name}{f' [{target.unit}]' if target.unit else ''}"))
+    console.print(
+        f"{outcome.test.windows} forecasts of {task.horizon_steps} steps ({outcome.card.provenance.split})",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(f"torch and ONNX Runtime differ by {outcome.parity:.1e}, relative", highlight=False)
+    print_published(outcome.published, repository, console)
+
+
+def _error_table(rows: dict[str, ForecastReport], target: int, title: str) -> Table:
+    best_naive = min(report.mae_of(target) for name, report in rows.items() if name != "this_model")
+    table = Table(title=f"test errors of {title}", title_justify="left")
+    table.add_column("")
+    for heading in ("MAE", "RMSE", "MAE first step", "MAE last step", "MAE / best naive"):
+        table.add_column(heading, justify="right")
+    for name, report in rows.items():
+        mae = report.mae_of(target)
+        values = (mae, report.rmse_of(target), float(report.mae[0, target]), float(report.mae[-1, target]))
+        table.add_row(name.replace("_", " "), *(f"{value:.5g}" for value in values), f"{mae / best_naive:.2f}")
+    return table

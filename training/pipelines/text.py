@@ -12,7 +12,7 @@ from rich.console import Console
 from torch import nn
 from torchmetrics.classification import MulticlassAccuracy
 
-from training.baselines import naive_bayes_accuracy
+from training.baselines import NGRAM_ORDERS, naive_bayes_accuracy
 from training.data.sequences import TokenDataset, evaluation_batches, training_batches
 from training.data.text_parts import TextPart, TextParts, read_text_parts
 from training.data.tokens import UNKNOWN_ID, Tokenizer, learn_tokenizer
@@ -22,7 +22,8 @@ from training.export.golden import FLOAT_TOLERANCE, choose_samples
 from training.export.provenance import describe_run
 from training.export.text import export_text, make_torch_run, parity_batches, text_tensor
 from training.fit import FitResult, fit, make_run_folder
-from training.models.text import TextClassifier
+from training.models.naive_bayes import Blend, HashedNaiveBayes
+from training.models.text import Committee, CommitteeLoss, TextClassifier
 from training.models.vectors import load_vectors
 from training.text_settings import TextSettings
 from zoo.card import PROBABILITIES, Card, ColumnStatistics, Golden, GoldenSample, TextTask
@@ -82,6 +83,7 @@ def train_text(
     network = _build(settings, tokenizer, len(data.labels), console)
     run_folder = make_run_folder(settings.runs, settings.name)
     result = _fit(network, train, validation, settings, run_folder, console)
+    network = _blend(network, train, validation, settings, len(data.labels), console)
     console.print("evaluating and exporting")
     onnx_bytes = export_text(network, tokenizer)
     expected, run = make_torch_run(network, tokenizer), make_run(open_session(onnx_bytes))
@@ -129,28 +131,31 @@ def _encode(tokenizer: Tokenizer, part: TextPart) -> TokenDataset:
     return TokenDataset(tokenizer.encode(part.texts), part.classes)
 
 
-def _build(settings: TextSettings, tokenizer: Tokenizer, classes: int, console: Console) -> TextClassifier:
-    network = TextClassifier(
-        tokenizer.size,
-        classes,
-        embedding_size=settings.embedding_size,
-        ngrams=settings.ngrams,
-        buckets=settings.buckets,
-        cell=settings.cell,
-        hidden_size=settings.hidden_size,
-        layers=settings.layers,
-        bidirectional=settings.bidirectional,
-        dropout=settings.dropout,
-        token_dropout=settings.token_dropout,
-    )
+def _build(settings: TextSettings, tokenizer: Tokenizer, classes: int, console: Console) -> nn.Module:
+    members = [
+        TextClassifier(
+            tokenizer.size,
+            classes,
+            embedding_size=settings.embedding_size,
+            ngrams=settings.ngrams,
+            buckets=settings.buckets,
+            cell=settings.cell,
+            hidden_size=settings.hidden_size,
+            layers=settings.layers,
+            bidirectional=settings.bidirectional,
+            dropout=settings.dropout,
+            token_dropout=settings.token_dropout,
+        )
+        for _ in range(settings.members)
+    ]
     if settings.vectors is not None:
-        found = load_vectors(network.tokens, tokenizer.vocabulary, settings.vectors)
-        console.print(f"word vectors for {found} of {len(tokenizer.vocabulary)} known words", highlight=False)
-    return network
+        found = [load_vectors(member.tokens, tokenizer.vocabulary, settings.vectors) for member in members]
+        console.print(f"word vectors for {found[0]} of {len(tokenizer.vocabulary)} known words", highlight=False)
+    return members[0] if len(members) == 1 else Committee(members)
 
 
 def _fit(
-    network: TextClassifier,
+    network: nn.Module,
     train: TokenDataset,
     validation: TokenDataset,
     settings: TextSettings,
@@ -162,11 +167,31 @@ def _fit(
         training_batches(train, settings.batch_size, settings.seed),
         evaluation_batches(validation, _EVALUATION_BATCH),
         settings,
-        loss=nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing),
-        metric=MulticlassAccuracy(network.classes, average="micro"),
+        loss=CommitteeLoss(label_smoothing=settings.label_smoothing),
+        metric=MulticlassAccuracy(max(train.classes) + 1, average="micro"),
         run_folder=run_folder,
         console=console,
     )
+
+
+def _blend(
+    network: nn.Module,
+    train: TokenDataset,
+    validation: TokenDataset,
+    settings: TextSettings,
+    classes: int,
+    console: Console,
+) -> nn.Module:
+    """The network with naive Bayes beside it, where the settings want that."""
+    if not settings.naive_bayes_buckets:
+        return network
+    naive_bayes = HashedNaiveBayes(NGRAM_ORDERS[settings.tokens], settings.naive_bayes_buckets, classes)
+    naive_bayes.fit(training_batches(train, _EVALUATION_BATCH, settings.seed))
+    blend = Blend(network, naive_bayes).eval()
+    blend.fit_weights(evaluation_batches(validation, _EVALUATION_BATCH))
+    weights = ", ".join(f"{float(weight):.3f}" for weight in blend.weights)
+    console.print(f"weights of network and naive Bayes, found on the validation part: {weights}", highlight=False)
+    return blend
 
 
 def _check_graph(expected: Run, run: Run, data: TextParts, max_tokens: int) -> float:

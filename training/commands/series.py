@@ -1,0 +1,20 @@
+"""`python -m training series`."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from training.commands.options import settings_command
+from training.series_settings import SeriesSettings
+
+
+@settings_command(SeriesSettings, "data")
+def command(settings: SeriesSettings) -> None:
+    """Train a forecaster from a table of readings and publish it, scaler included.
+
+    Ctrl-C ends the training and publishes the best model so far; a second Ctrl-C aborts.
+    """
+    from training.pipelines.report import print_series_run
+    from training.pipelines.series import train_series
+
+    print_series_run(train_series(settings), settings.output, Console())

@@ -1,0 +1,130 @@
+"""Tables of readings in windows: a past of some steps, and the future to forecast from it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from training.data.split import chronological_split, file_sha256, manifest_hash
+from training.errors import DataError
+from training.series_settings import SeriesSettings
+from zoo.series import read_table
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Windows(Dataset[Batch]):
+    """All windows of a stretch of readings, cut on demand; neighbours overlap.
+
+    Args:
+        values_TF: the readings, targets in the first columns.
+        window: steps of past.
+        horizon: steps of future.
+        targets: number of target columns.
+    """
+
+    def __init__(self, values_TF: NDArray[np.float32], window: int, horizon: int, targets: int) -> None:
+        self.window = window
+        self.targets = targets
+        self._windows_WFT = torch.from_numpy(values_TF).unfold(0, window + horizon, 1)  # a view
+
+    def __len__(self) -> int:
+        return len(self._windows_WFT)
+
+    def __getitem__(self, index: int) -> Batch:
+        history, future = self.__getitems__([index])
+        return history[0], future[0]
+
+    def __getitems__(self, indexes: list[int]) -> Batch:
+        """A batch at once: history [N, window, F] and future [N, horizon, targets], physical units."""
+        windows_NTF = self._windows_WFT[indexes].transpose(1, 2)
+        return windows_NTF[:, : self.window].contiguous(), windows_NTF[:, self.window :, : self.targets].contiguous()
+
+    def batches(self, batch_size: int, *, shuffle: bool = False) -> DataLoader[Batch]:
+        """The windows in batches, in order of time unless shuffled."""
+        return DataLoader(self, batch_size, shuffle=shuffle, collate_fn=_as_it_is)
+
+
+@dataclass(frozen=True)
+class SeriesParts:
+    """The data of a run, and what its card says about them."""
+
+    train_values: NDArray[np.float32]
+    """The readings of the training part, [T, F]."""
+    train: Windows
+    validation: Windows
+    test: Windows
+    step_seconds: int
+    split: str
+    sha256: str
+    summary: str
+    """One line for people."""
+
+
+def read_series_parts(settings: SeriesSettings) -> SeriesParts:
+    """Read the table of a run and split it by time.
+
+    The future of a window lies within its part; its past may reach into the part before.
+
+    Raises:
+        InputError: the table cannot be read, or a column is missing.
+        DataError: a part is too short for one window, or the time step is not to be found.
+    """
+    table = read_table(settings.data, settings.columns, time_column=settings.time_column)
+    step = settings.step_seconds or _usual_step(settings, table.times)
+    if table.times is not None:
+        table = read_table(settings.data, settings.columns, time_column=settings.time_column, step_seconds=step)
+    values = table.values.astype(np.float32)
+    split = chronological_split(len(values), validation=settings.validation_share, test=settings.test_share)
+    past, parts = settings.window, dict[str, Windows]()
+    for name, rows in split.parts().items():
+        first = rows[0] if name == "train" else max(0, rows[0] - past)
+        _check_length(settings, name, rows[-1] + 1 - first)
+        parts[name] = Windows(values[first : rows[-1] + 1], past, settings.horizon, len(settings.target))
+    description = f"{split.description} rows{_test_begins(table.times, split.test[0])}"
+    digest = manifest_hash([(settings.data.name, file_sha256(settings.data))])
+    return SeriesParts(
+        train_values=values[: len(split.train)],
+        **parts,
+        step_seconds=step,
+        split=description,
+        sha256=digest,
+        summary=f"{settings.data.name}: {table.report}; one step is {step} s",
+    )
+
+
+def _usual_step(settings: SeriesSettings, times: list[datetime] | None) -> int:
+    if times is None:
+        raise DataError(f"{settings.data} has no column of times; name it with --time-column or give --step-seconds")
+    gaps = Counter(round((later - earlier).total_seconds()) for earlier, later in pairwise(times))
+    step = max(gaps, key=lambda gap: gaps[gap], default=0)
+    if step < 1:
+        raise DataError(f"{settings.data} has {len(times)} time(s), no time step to be seen; give --step-seconds")
+    return step
+
+
+def _check_length(settings: SeriesSettings, part: str, rows: int) -> None:
+    needed = settings.window + settings.horizon
+    if rows < needed:
+        raise DataError(
+            f"the {part} part has {rows} rows{' with its past' if part != 'train' else ''}; window {settings.window} "
+            f"and horizon {settings.horizon} need {needed}; shorten them or bring more data"
+        )
+
+
+def _test_begins(times: list[datetime] | None, row: int) -> str:
+    return "" if times is None else f", test from {times[row]:%Y-%m-%d %H:%M}"
+
+
+def _as_it_is(batch: Any) -> Any:
+    """`__getitems__` gives a batch already; DataLoader's types know only lists of items."""
+    return batch

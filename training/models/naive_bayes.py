@@ -1,0 +1,114 @@
+"""Naive Bayes over hashed n-grams as a torch module, and its blend with a network.
+
+Counting knows what a network forgets: n-grams that it saw a few times only. The two err differently, so that a blend
+beats both where data are few (numbers in training/recipes/sentiment_en.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from training.models.ngrams import PADDING_ID, ngram_buckets
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+"""Token ids int64 [N, T] and classes int64 [N]."""
+_PENALTY = 1e-3  # keeps the weights finite where a small held-out part is answered without a mistake
+
+
+class HashedNaiveBayes(nn.Module):
+    """Token ids int64 [N, T] -> evidence for each class float32 [N, classes]: log-likelihoods, priors left out.
+
+    Multinomial over the n-grams that a text contains, each counted once, with add-one smoothing. The log-likelihoods
+    of an n-gram are centred over the classes, so that one that no class prefers adds nothing.
+
+    Args:
+        orders: lengths n of the n-grams.
+        buckets: rows of the table of each length.
+        classes: number of classes.
+    """
+
+    def __init__(self, orders: Sequence[int], buckets: int, classes: int) -> None:
+        super().__init__()
+        self.orders = tuple(orders)
+        self.buckets = buckets
+        self.register_buffer("evidence_OBC", torch.zeros(len(self.orders), buckets, classes))
+        self.evidence_OBC: Tensor
+
+    def forward(self, ids_NT: Tensor) -> Tensor:
+        """Sum the evidence of all n-grams of each row; padding adds nothing."""
+        total_NC = torch.zeros(1, self.evidence_OBC.shape[2])
+        for index, (rows_NT, counted_NT) in enumerate(self._grams(ids_NT)):
+            total_NC = total_NC + (self.evidence_OBC[index][rows_NT] * counted_NT.unsqueeze(2)).sum(1)
+        return total_NC
+
+    def fit(self, batches: Batches) -> None:
+        """Count the n-grams of a training part."""
+        orders, buckets, classes = self.evidence_OBC.shape
+        counts_OBC = torch.ones(orders, buckets, classes, dtype=torch.float64)
+        for ids_NT, classes_N in batches:
+            for index, (rows_NT, counted_NT) in enumerate(self._grams(ids_NT)):
+                where = rows_NT[counted_NT], classes_N.unsqueeze(1).expand_as(rows_NT)[counted_NT]
+                counts_OBC[index].index_put_(where, torch.ones(1, dtype=torch.float64), accumulate=True)
+        evidence_OBC = (counts_OBC / counts_OBC.sum(1, keepdim=True)).log()
+        self.evidence_OBC.copy_(evidence_OBC - evidence_OBC.mean(2, keepdim=True))
+
+    def _grams(self, ids_NT: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """For each order, the bucket of the n-gram that ends at each token, and whether it is one to be counted."""
+        steps = torch.arange(ids_NT.shape[1])
+        earlier_TT = steps.unsqueeze(1) > steps
+        buckets = ngram_buckets(ids_NT, max(self.orders), self.buckets)
+        grams = []
+        for order in self.orders:
+            rows_NT = buckets[order - 1]
+            repeated_NT = ((rows_NT.unsqueeze(2) == rows_NT.unsqueeze(1)) & earlier_TT).any(2)
+            grams.append((rows_NT, (ids_NT != PADDING_ID) & (steps >= order - 1) & ~repeated_NT))
+        return grams
+
+
+class Blend(nn.Module):
+    """Weighted sum of a network's logits and of naive Bayes' evidence; both read the same ids.
+
+    Args:
+        network: ids -> logits [N, classes].
+        naive_bayes: fitted, ids -> evidence [N, classes].
+    """
+
+    def __init__(self, network: nn.Module, naive_bayes: HashedNaiveBayes) -> None:
+        super().__init__()
+        self.network = network
+        self.naive_bayes = naive_bayes
+        self.register_buffer("weights", torch.tensor([1.0, 0.0]))
+        self.weights: Tensor
+
+    def forward(self, ids_NT: Tensor) -> Tensor:
+        """Classify."""
+        return self.weights[0] * self.network(ids_NT) + self.weights[1] * self.naive_bayes(ids_NT)
+
+    @torch.no_grad()
+    def fit_weights(self, batches: Batches) -> None:
+        """Choose the weights that minimise the log loss on held-out batches; they calibrate the answers, too."""
+        parts = [(self.network(ids), self.naive_bayes(ids), classes) for ids, classes in batches]
+        logits, evidence, classes = (torch.cat(part) for part in zip(*parts, strict=True))
+        self.weights.copy_(_minimise_log_loss(torch.stack([logits, evidence]), classes))
+
+
+@torch.enable_grad()
+def _minimise_log_loss(parts_2NC: Tensor, classes_N: Tensor) -> Tensor:
+    """Two weights, not negative."""
+    roots = torch.tensor([1.0, 0.3], requires_grad=True)  # their squares are the weights
+    optimizer = torch.optim.LBFGS([roots], max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        weights = roots.square()
+        loss = nn.functional.cross_entropy(torch.einsum("p,pnc->nc", weights, parts_2NC), classes_N)
+        loss = loss + _PENALTY * weights.square().sum()
+        torch.autograd.backward(loss)
+        return float(loss.detach())
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    weights: Tensor = roots.detach().square()
+    return weights

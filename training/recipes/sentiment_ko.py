@@ -1,0 +1,65 @@
+"""The bundled model `sentiment-ko`: Korean film reviews, characters and their 2- and 3-grams into a bidirectional GRU.
+
+    python -m training.recipes.sentiment_ko --data ../shared/data --output zoo/bundled
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from training.text_settings import TextSettings
+
+DATA = Path("../shared/data")
+OUTPUT = Path("zoo/bundled")
+
+
+def settings(data: Path = DATA, output: Path = OUTPUT) -> TextSettings:
+    """The run that made the bundled model."""
+    return TextSettings(
+        data=[data / "nsmc_ko" / "ratings_train.txt"],
+        validation_file=data / "nsmc_ko" / "ratings_valid.txt",
+        output=output,
+        name="sentiment-ko",
+        description="Is a Korean film review negative or positive?",
+        licence="Apache-2.0; data and golden sentences CC0-1.0 (NSMC)",
+        label_names="negative,positive",
+        language="ko",
+        test_share=0.1,
+        tokens="characters",
+        max_tokens=160,  # the longest review has about 150 characters
+        min_count=3,
+        ngrams=3,
+        buckets=8192,
+        embedding_size=48,
+        hidden_size=96,
+        dropout=0.5,
+        token_dropout=0.3,
+        batch_size=256,
+        learning_rate=4e-3,
+        epochs=6,
+        patience=2,
+    )
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="The folder of data sets.")] = DATA,
+    output: Annotated[Path, typer.Option(help="Model repository to publish to.")] = OUTPUT,
+) -> None:
+    """Train and publish the bundled model `sentiment-ko`."""
+    from training.pipelines.report import print_text_run
+    from training.pipelines.text import train_text
+
+    outcome = train_text(
+        settings(data, output),
+        recipe="python -m training.recipes.sentiment_ko",
+        data_name="nsmc_ko: 90,000 reviews of the Naver sentiment movie corpus, no film in both files",
+    )
+    print_text_run(outcome, output, Console())
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,96 @@
+"""Settings of a forecasting run; without torch, so that `--help` is quick."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from training.settings import RunSettings
+
+
+class SeriesSettings(RunSettings):
+    """A run that ends in a published forecaster."""
+
+    data: Path
+    """Table of readings, CSV with a header; rows in any order, gaps and duplicates are mended and reported."""
+    target: list[str] = Field(min_length=1)
+    """Column to forecast; repeat the option for several."""
+    feature: list[str] = Field(default=[])
+    """Further column that the forecast may look at; repeat the option for several."""
+    unit: list[str] = Field(default=[])
+    """Unit of a column, COLUMN=UNIT, for the card; repeat the option for several."""
+    window: int = Field(default=168, ge=1)
+    """Steps of the past that the forecast is made from."""
+    horizon: int = Field(default=24, ge=1)
+    """Steps that are forecast at once."""
+    time_column: str = ""
+    """Column of times; default: the first one that holds times."""
+    step_seconds: int | None = Field(default=None, ge=1)
+    """Time between two steps; default: the most frequent one in the data."""
+    season: int | None = Field(default=None, ge=1)
+    """Steps of a season, for a naive forecast to compare with; day and week are compared with anyway."""
+    validation_share: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the rows, right before the test part, for early stopping."""
+    test_share: float = Field(default=0.2, gt=0, lt=1)
+    """Share of the rows, the newest ones, for the test."""
+
+    cell: Literal["rnn", "lstm", "gru"] = "gru"
+    """Kind of recurrent cell."""
+    segment: int | None = Field(default=None, ge=1)
+    """Steps that the cell reads at once; default: the horizon where the window is a multiple of it, else 1."""
+    hidden_size: int = Field(default=128, ge=1)
+    """Width of the recurrent state."""
+    layers: int = Field(default=1, ge=1)
+    """Stacked recurrent layers."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout behind the recurrent layers and between them."""
+
+    # Of FitSettings, with what suits forecasters.
+    epochs: int = Field(default=20, ge=1)
+    """At most this many passes over the training part; early stopping usually ends before."""
+    batch_size: int = Field(default=256, ge=1)
+    """Windows per step."""
+    learning_rate: float = Field(default=2e-3, gt=0)
+    """Peak rate of AdamW."""
+    weight_decay: float = Field(default=1e-2, ge=0)
+    """Decoupled weight decay; biases are left out."""
+    clip_norm: float | None = Field(default=1.0, gt=0)
+    """Clip gradients at this norm."""
+    patience: int = Field(default=4, ge=1)
+    """Stop after this many epochs without a better validation score."""
+
+    @model_validator(mode="after")
+    def _segments_fill_the_window(self) -> SeriesSettings:
+        if self.window % self.segment_steps:
+            raise ValueError(f"segment {self.segment_steps} does not divide window {self.window}; choose one that does")
+        return self
+
+    @model_validator(mode="after")
+    def _columns_are_distinct(self) -> SeriesSettings:
+        columns = self.columns
+        if twice := {column for column in columns if columns.count(column) > 1}:
+            raise ValueError(f"column {min(twice)!r} is named twice in target and feature; name it once")
+        for column in self.units:
+            if column not in columns:
+                raise ValueError(f"unit of {column!r}: it is neither a target nor a feature; expected COLUMN=UNIT")
+        return self
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that the graph takes: targets first."""
+        return [*self.target, *self.feature]
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Unit of each column that has one."""
+        pairs = (item.partition("=") for item in self.unit)
+        return {column.strip(): unit.strip() for column, _, unit in pairs}
+
+    @property
+    def segment_steps(self) -> int:
+        """Steps that the cell reads at once."""
+        if self.segment is not None:
+            return self.segment
+        return self.horizon if self.window % self.horizon == 0 else 1
