@@ -15,7 +15,7 @@ COPY service service
 COPY training training
 COPY zoo zoo
 RUN python -m venv /opt/menagerie
-RUN /opt/menagerie/bin/pip install --no-cache-dir ".[${EXTRAS}]"
+RUN /opt/menagerie/bin/pip install --no-cache-dir ".${EXTRAS:+[$EXTRAS]}"
 
 FROM python:${PYTHON}-slim
 COPY --from=build /opt/menagerie /opt/menagerie

@@ -30,7 +30,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment = folder / "venv"
     for command in re.findall(r"^RUN ((?:python -m venv|/opt/menagerie/bin/pip).+)$", DOCKERFILE, re.MULTILINE):
         here = command.replace("--no-cache-dir ", "").replace("/opt/menagerie", str(environment))
-        here = here.replace("${EXTRAS}", "").replace("python -m", f"{sys.executable} -m")
+        here = here.replace("python -m", f"{sys.executable} -m")
         subprocess.run(here, shell=True, check=True, cwd=folder / "src", capture_output=True, text=True)
     return environment / "bin"
 
