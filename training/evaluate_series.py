@@ -50,7 +50,7 @@ def forecast_report(run: Run, batches: Iterable[tuple[Tensor, Tensor]]) -> Forec
 def naive_forecasters(
     *, window: int, horizon: int, targets: int, step_seconds: int, season: int | None = None
 ) -> dict[str, Run]:
-    """The rules that a forecaster has to beat: last value, same time a season ago, as far as the window reaches back."""
+    """The rules to beat: last value, and same time a season ago as far as the window reaches back."""
     lags = {"last_value": 1}
     for name, seconds in (("same_time_yesterday", _DAY_SECONDS), ("same_time_last_week", 7 * _DAY_SECONDS)):
         if seconds % step_seconds == 0 and seconds > step_seconds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import onnx
@@ -26,15 +27,17 @@ def export_recurrent(
         inputs: name of the input.
         outputs: names of the outputs, in order.
     """
-    program = torch.onnx.export(
-        network.eval(),
-        (example,),
-        dynamo=True,
-        dynamic_shapes=(axes,),
-        input_names=inputs,
-        output_names=outputs,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's, about its own insides
+        program = torch.onnx.export(
+            network.eval(),
+            (example,),
+            dynamo=True,
+            dynamic_shapes=(axes,),
+            input_names=inputs,
+            output_names=outputs,
+            verbose=False,
+        )
     assert program is not None, "the exporter returns None only when it writes a file. This is a bug."
     # The exporter folds small constants only; the reordered weights would be computed at every start.
     model = onnxscript.optimizer.optimize(program.model_proto, input_size_limit=_NO_LIMIT, output_size_limit=_NO_LIMIT)

@@ -85,7 +85,8 @@ class Blend(nn.Module):
 
     def forward(self, ids_NT: Tensor) -> Tensor:
         """Classify."""
-        return self.weights[0] * self.network(ids_NT) + self.weights[1] * self.naive_bayes(ids_NT)
+        logits: Tensor = self.weights[0] * self.network(ids_NT) + self.weights[1] * self.naive_bayes(ids_NT)
+        return logits
 
     @torch.no_grad()
     def fit_weights(self, batches: Batches) -> None:

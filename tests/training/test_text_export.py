@@ -1,0 +1,103 @@
+"""The graph of a text classifier: same as torch for any text, in any company."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from training.data.tokens import TokenKind, Tokenizer, learn_tokenizer, split_texts
+from training.export.text import export_text, make_torch_run, text_tensor
+from training.models.naive_bayes import Blend, HashedNaiveBayes
+from training.models.text import Committee, TextClassifier
+from zoo.golden import Run
+from zoo.runtime import make_run, open_session
+from zoo.text import prepare_text
+
+SENTENCES = [
+    "I loved every minute of it, really!",
+    "don't waste your time :(",
+    "연기도 좋고 음악도 좋았다 ㅋㅋ",
+    "핵노잼... 돈 아까움",
+    "naïve café déjà vu",
+]
+MAX_TOKENS = 12
+# Whole sentences, so that known tokens occur; scripts, marks, emoji, separators and controls beside them.
+ANY_TEXT = st.one_of(
+    st.sampled_from(SENTENCES),
+    st.text(max_size=40),
+    st.text(st.sampled_from("aé ㅋ한글👍🏽\u200d\u0301\u0327\t\n\x00'’<pad>"), max_size=40),
+    st.lists(st.sampled_from(SENTENCES), max_size=6).map(" ".join),
+).map(lambda text: prepare_text(text) if text.strip() else text)
+
+
+def make_network(tokenizer: Tokenizer) -> torch.nn.Module:
+    torch.manual_seed(0)
+    members = [
+        TextClassifier(tokenizer.size, 3, embedding_size=6, ngrams=3, buckets=50, hidden_size=5, layers=2)
+        for _ in range(2)
+    ]
+    naive_bayes = HashedNaiveBayes((1, 2), 64, 3)
+    ids = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(row) for row in tokenizer.encode(SENTENCES)], True)
+    naive_bayes.fit([(ids, torch.tensor([0, 1, 2, 0, 1]))])
+    blend = Blend(Committee(members), naive_bayes)
+    blend.weights.copy_(torch.tensor([1.5, 0.5]))
+    return blend.eval()
+
+
+@pytest.fixture(scope="module", params=["words", "characters"])
+def runs(request: pytest.FixtureRequest) -> tuple[Run, Run]:
+    """The same classifier in torch and in ONNX Runtime."""
+    kind: TokenKind = request.param
+    tokenizer = learn_tokenizer(SENTENCES, kind, max_tokens=MAX_TOKENS, max_vocabulary=30, min_count=1)
+    network = make_network(tokenizer)
+    return make_torch_run(network, tokenizer), make_run(open_session(export_text(network, tokenizer)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(texts=st.lists(ANY_TEXT, min_size=1, max_size=6))
+def test_graph_equals_torch_and_the_batch_changes_nothing(runs: tuple[Run, Run], texts: list[str]) -> None:
+    torch_run, onnx_run = runs
+    together = onnx_run(text_tensor(texts))
+    for name, expected in torch_run(text_tensor(texts)).items():
+        assert np.isfinite(together[name]).all()
+        np.testing.assert_allclose(together[name], expected, atol=1e-5)
+        alone = np.concatenate([onnx_run(text_tensor([text]))[name] for text in texts])
+        np.testing.assert_allclose(together[name], alone, atol=1e-5)
+
+
+def test_texts_without_tokens_and_texts_that_are_cut(runs: tuple[Run, Run]) -> None:
+    _, onnx_run = runs
+    probabilities = onnx_run(text_tensor(["", "", " "]))["probabilities"]
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-6)
+    long, longer = (onnx_run(text_tensor(["가 " * count]))["logits"] for count in (MAX_TOKENS, 5000))
+    np.testing.assert_allclose(long, longer, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "tokens"),
+    [
+        ("words", "Don't PANIC!!", ["don't", "panic", "!", "!"]),
+        ("words", "'quoted' well-known", ["'", "quoted", "'", "well", "-", "known"]),
+        ("words", "재밌다 ㅋㅋ 👍🏽", ["재밌다", "ㅋㅋ", "👍", "🏽"]),
+        ("words", "नमस्ते दुनिया", ["नमस्ते", "दुनिया"]),
+        ("words", " \t\n", []),
+        ("characters", "Ab 한\n", ["a", "b", " ", "한", "\n"]),
+        ("characters", "", []),
+    ],
+)
+def test_splitting(kind: TokenKind, text: str, tokens: list[str]) -> None:
+    assert list(split_texts([text, "longer than the others, so that there is padding"], kind))[0] == tokens
+
+
+def test_vocabulary_is_the_most_frequent_tokens_of_the_training_part() -> None:
+    tokenizer = learn_tokenizer(["b a a", "c a b"], "words", max_tokens=4, max_vocabulary=2, min_count=1)
+    assert tokenizer.vocabulary == ("a", "b")
+    assert [row.tolist() for row in tokenizer.encode(["A b ?", "", "a a a a a a"])] == [[2, 3, 1], [0], [2, 2, 2, 2]]
+
+
+def test_rare_tokens_are_left_out() -> None:
+    tokenizer = learn_tokenizer(["b a a", "c a b"], "words", max_tokens=4, max_vocabulary=10, min_count=2)
+    assert tokenizer.vocabulary == ("a", "b")

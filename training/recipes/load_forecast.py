@@ -1,0 +1,57 @@
+"""The bundled model `load-forecast`: the load of a power grid, 24 hours ahead from the last 168.
+
+    python -m training.recipes.load_forecast --data ../shared/data --output zoo/bundled
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from training.series_settings import SeriesSettings
+
+DATA = Path("../shared/data")
+OUTPUT = Path("zoo/bundled")
+
+
+def settings(data: Path = DATA, output: Path = OUTPUT) -> SeriesSettings:
+    """The run that made the bundled model."""
+    return SeriesSettings(
+        data=data / "ts_pjm_hourly" / "PJME_hourly.csv",
+        target=["PJME_MW"],
+        unit=["PJME_MW=MW"],
+        time_column="Datetime",
+        output=output,
+        name="load-forecast",
+        description="Electric load of PJM East, 24 hours ahead from the last 168",
+        licence="Apache-2.0; data and golden rows CC0-1.0 (PJM hourly energy consumption)",
+        window=168,
+        horizon=24,
+        hidden_size=160,
+        dropout=0.2,
+        epochs=15,
+        patience=4,
+    )
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="The folder of data sets.")] = DATA,
+    output: Annotated[Path, typer.Option(help="Model repository to publish to.")] = OUTPUT,
+) -> None:
+    """Train and publish the bundled model `load-forecast`."""
+    from training.pipelines.report import print_series_run
+    from training.pipelines.series import train_series
+
+    outcome = train_series(
+        settings(data, output),
+        recipe="python -m training.recipes.load_forecast",
+        data_name="PJME_hourly: hourly load of PJM East, 2002 to 2018",
+    )
+    print_series_run(outcome, output, Console())
+
+
+if __name__ == "__main__":
+    typer.run(main)
