@@ -106,7 +106,7 @@ class ModelTable:
             for problem in found.problems:
                 entry = Entry(problem.name, problem.version or 0, repository)
                 if self._enter(entry):
-                    self._failed(entry, problem.reason)
+                    self._failed(entry, problem.reason.replace(f"{repository}/", ""))
             for version in found.versions:
                 entry = Entry(version.name, version.version, repository)
                 if self._enter(entry):

@@ -25,6 +25,8 @@ class FakeCompute:
         self.running = 0
         self.loses_rows = False
         """Answer one row only, whatever was asked."""
+        self.started = asyncio.Event()
+        """Set by the first run."""
         self._go = asyncio.Event()
         self._go.set()
 
@@ -39,6 +41,7 @@ class FakeCompute:
     async def __call__(self, parts: Sequence[Tensors], outputs: Sequence[str]) -> Tensors:
         assert self.running == 0, "one run at a time"
         self.running += 1
+        self.started.set()
         try:
             x = stack(parts)["x"]
             self.batches.append([float(value) for value in x.ravel()[:: x[0].size]])
@@ -75,8 +78,7 @@ class Bench:
         """Make the backend busy until `compute.release()`."""
         self.compute.hold()
         task = self.ask(0.0)
-        while not self.compute.running:
-            await asyncio.sleep(0)
+        await self.compute.started.wait()
         return task
 
     def count(self, name: str, **labels: str) -> float:

@@ -104,7 +104,10 @@ def with_unknown_operator() -> bytes:
     """A graph that needs a library of custom operators."""
     nodes = [helper.make_node("Conjure", ["x"], ["y"], domain="com.example")]
     return _model(
-        nodes, {"x": ("FP32", ("batch", 1))}, {"y": ("FP32", ("batch", 1))}, opsets=[helper.make_opsetid("com.example", 1)]
+        nodes,
+        {"x": ("FP32", ("batch", 1))},
+        {"y": ("FP32", ("batch", 1))},
+        opsets=[helper.make_opsetid("com.example", 1)],
     )
 
 

@@ -65,7 +65,11 @@ async def test_a_model_describes_itself(calls: Calls) -> None:
     assert model.summary.description == "shades for tests"
     assert list(model.image.labels) == ["dark", "bright"]
     assert model.image.preprocessing == "shorter side to 10 (bilinear), centre crop 8x8"
-    assert (model.inputs[0].name, model.inputs[0].datatype, list(model.inputs[0].shape)) == ("image", "UINT8", [-1, 8, 8, 3])
+    assert (model.inputs[0].name, model.inputs[0].datatype, list(model.inputs[0].shape)) == (
+        "image",
+        "UINT8",
+        [-1, 8, 8, 3],
+    )
     assert dict(model.test_metrics) == {"accuracy": 0.75}
     assert (model.licence, model.device, model.provenance.seed) == ("Apache-2.0", "cpu", 7)
     forecaster = await _describe(calls, "load")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -87,8 +89,8 @@ async def test_strings(calls: Calls, *, typed: bool) -> None:
 
 
 @pytest.mark.parametrize("datatype", [name for name in plain_graphs.ONNX_TYPES if name != "BYTES"])
-async def test_every_datatype_comes_back_as_it_went(serve: Serve, tmp_path: object, datatype: str) -> None:
-    add_plain(tmp_path, "echo", plain_graphs.echo(datatype))  # type: ignore[arg-type]
+async def test_every_datatype_comes_back_as_it_went(serve: Serve, tmp_path: Path, datatype: str) -> None:
+    add_plain(tmp_path, "echo", plain_graphs.echo(datatype))
     calls = await serve(tmp_path)
     values = np.array([[0, 1], [1, 0]]).astype(
         {"BOOL": "bool", "FP16": "float16", "FP32": "float32", "FP64": "float64"}.get(datatype, datatype.lower())
@@ -126,11 +128,7 @@ async def test_a_fixed_batch_takes_exactly_its_size(calls: Calls) -> None:
 
 
 async def test_a_free_axis_that_is_no_batch_is_never_stacked(calls: Calls) -> None:
-    import asyncio
-
-    answers = await asyncio.gather(
-        *(calls.infer("running-sum", {"x": np.full(3, n, np.float32)}) for n in range(1, 9))
-    )
+    answers = await asyncio.gather(*(calls.infer("running-sum", {"x": np.full(3, n, np.float32)}) for n in range(1, 9)))
     assert [answer["y"].tolist() for answer in answers] == [[n, 2 * n, 3 * n] for n in range(1, 9)]
 
 

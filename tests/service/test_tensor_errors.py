@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
 
 from inference import grpc_service_pb2 as pb
+from tests.service import plain_graphs
 from tests.service.calls import Calls, failure, infer_request
+from tests.service.conftest import Serve, add_plain
 
 
 def affine(shape: tuple[int, ...] = (1, 3), datatype: str = "FP32", raw: bytes | None = None) -> pb.ModelInferRequest:
@@ -81,7 +84,11 @@ CASES = {
         "input byte size mismatch for input 'x' for model 'affine'. Expected 12, got 11",
         "raw_input_contents[0]",
     ),
-    "rank": (affine((3,)), "unexpected shape for input 'x' for model 'affine'. Expected [-1,3], got [3]", "inputs[0].shape"),
+    "rank": (
+        affine((3,)),
+        "unexpected shape for input 'x' for model 'affine'. Expected [-1,3], got [3]",
+        "inputs[0].shape",
+    ),
     "axis": (
         affine((1, 4)),
         "unexpected shape for input 'x' for model 'affine'. Expected [-1,3], got [1,4]",
@@ -134,7 +141,9 @@ CASES = {
         "outputs[0].name",
     ),
     "output twice": (
-        changed(lambda request: request.outputs.extend([pb.ModelInferRequest.InferRequestedOutputTensor(name="sum")] * 2)),
+        changed(
+            lambda request: request.outputs.extend([pb.ModelInferRequest.InferRequestedOutputTensor(name="sum")] * 2)
+        ),
         "output 'sum' already requested for model 'weighted-sum'",
         "outputs[1].name",
     ),
@@ -155,7 +164,8 @@ CASES = {
     ),
     "string lengths": (
         words(b"\x01\0\0\0a\xff\xff\xff\xffb"),
-        "input 'x' for model 'words' is not a BYTES tensor: element 1 has 4294967295 bytes, but 1 are left in the buffer",
+        "input 'x' for model 'words' is not a BYTES tensor: "
+        "element 1 has 4294967295 bytes, but 1 are left in the buffer",
         "raw_input_contents[0]",
     ),
     "string count": (
@@ -207,14 +217,11 @@ async def test_unknown_models(calls: Calls, request_: pb.ModelInferRequest, text
     assert (await failure(calls.inference.ModelMetadata(metadata))).message == text
 
 
-async def test_values_that_do_not_fit_are_refused_not_cut(serve: object, tmp_path: object) -> None:
-    from tests.service import plain_graphs
-    from tests.service.conftest import add_plain
-
-    add_plain(tmp_path, "small", plain_graphs.echo("INT8", ("batch", 1)))  # type: ignore[arg-type]
-    add_plain(tmp_path, "truth", plain_graphs.echo("BOOL", ("batch", 1)))  # type: ignore[arg-type]
-    add_plain(tmp_path, "half", plain_graphs.echo("FP16", ("batch", 1)))  # type: ignore[arg-type]
-    calls = await serve(tmp_path)  # type: ignore[operator]
+async def test_values_that_do_not_fit_are_refused_not_cut(serve: Serve, tmp_path: Path) -> None:
+    add_plain(tmp_path, "small", plain_graphs.echo("INT8", ("batch", 1)))
+    add_plain(tmp_path, "truth", plain_graphs.echo("BOOL", ("batch", 1)))
+    add_plain(tmp_path, "half", plain_graphs.echo("FP16", ("batch", 1)))
+    calls = await serve(tmp_path)
 
     async def message(model: str, datatype: str, raw: bytes | None = None, **contents: list[object]) -> str:
         request = pb.ModelInferRequest(model_name=model, raw_input_contents=[raw] if raw else [])
@@ -223,7 +230,9 @@ async def test_values_that_do_not_fit_are_refused_not_cut(serve: object, tmp_pat
             tensor.contents.CopyFrom(pb.InferTensorContents(**contents))
         return (await failure(calls.inference.ModelInfer(request))).message
 
-    assert await message("small", "INT8", int_contents=[128]) == "input 'x' for model 'small': 128 does not fit into INT8"
+    assert (
+        await message("small", "INT8", int_contents=[128]) == "input 'x' for model 'small': 128 does not fit into INT8"
+    )
     assert await message("truth", "BOOL", b"\x02") == "input 'x' for model 'truth': 2 does not fit into BOOL"
     text = "input 'x' for model 'half' is FP16, which must come in raw_input_contents"
     assert await message("half", "FP16", fp32_contents=[1.0]) == text

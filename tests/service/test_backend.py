@@ -1,0 +1,153 @@
+"""ONNX Runtime as a backend, and the look for a device."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from service.backend.device import CPU, PROBE_MODEL, choose_device
+from service.backend.onnx import OnnxBackend, make_signature
+from service.cpus import available_cpus
+from service.errors import DeviceError, InferenceError
+from service.loading import load_model
+from tests.service import plain_graphs
+from zoo.errors import PackageError
+
+
+def opened(tmp_path: Path, data: bytes) -> OnnxBackend:
+    file = tmp_path / "model.onnx"
+    file.write_bytes(data)
+    return OnnxBackend(file)
+
+
+def test_the_probe_model_is_what_it_says() -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Neg", ["x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])],
+    )
+    assert onnx.load_from_string(PROBE_MODEL) == helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8
+    )
+
+
+def test_auto_takes_what_works_and_cuda_insists() -> None:
+    choice = choose_device("auto")
+    assert choose_device("cpu").device == CPU
+    if choice.device == CPU:
+        assert "CUDA" in choice.note
+        with pytest.raises(DeviceError, match=r"--device cuda:3: .*CUDA.*cpu works"):
+            choose_device("cuda:3")
+    else:
+        assert choose_device("cuda").device == choice.device
+
+
+def test_a_run(tmp_path: Path) -> None:
+    backend = opened(tmp_path, plain_graphs.weighted_sum())
+    inputs = {"a": np.ones((3, 2), np.float32), "b": np.ones((3, 2), np.int64)}
+    assert list(backend.run(inputs)) == ["sum", "difference"]
+    assert list(backend.run(inputs, ["difference"])) == ["difference"]
+    assert backend.device == CPU
+
+
+def test_failures_are_translated_and_the_next_run_works(tmp_path: Path) -> None:
+    backend = opened(tmp_path, plain_graphs.lookup())
+    with pytest.raises(InferenceError) as caught:
+        backend.run({"index": np.array([[99]])})
+    assert "Gather" in caught.value.detail
+    assert caught.value.__cause__ is not None
+    assert backend.run({"index": np.array([[3]])})["y"].tolist() == [[30]]
+
+
+def test_closing_ends_a_run_that_is_under_way(tmp_path: Path) -> None:
+    backend = opened(tmp_path, plain_graphs.busy())
+    ended: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            backend.run({"rounds": np.array([[2_000_000_000]])})
+        except InferenceError as exc:
+            ended.append(exc)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(0.1)
+    assert thread.is_alive()
+    backend.close()
+    thread.join(10)
+    assert ended
+
+
+def test_types_that_cannot_be_sent_are_refused(tmp_path: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.BFLOAT16, ["n"])],
+        [helper.make_tensor_value_info("y", TensorProto.BFLOAT16, ["n"])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    with pytest.raises(PackageError, match=r"'x' is a tensor\(bfloat16\), which cannot be sent"):
+        opened(tmp_path, model.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "max_batch"),
+    [
+        ([("batch", 3)], [("batch", 3)], None),
+        ([("batch", 3)], [("other", 3)], None),
+        ([(None, 3), ("batch",)], [(None,)], None),
+        ([("batch", 3), ("other", 3)], [("batch", 3)], 0),
+        ([("batch", 3)], [(1, 3)], 0),
+        ([("batch", 3)], [()], 0),
+        ([(1, 3)], [(1, 5)], 1),
+        ([(4, 3)], [(4, 3)], 0),
+        ([], [(1,)], 0),
+    ],
+)
+def test_the_batch_axis(
+    inputs: list[tuple[object, ...]], outputs: list[tuple[object, ...]], max_batch: int | None
+) -> None:
+    signature = make_signature(
+        [(f"i{n}", "FP32", shape) for n, shape in enumerate(inputs)],  # type: ignore[misc]
+        [(f"o{n}", "FP32", shape) for n, shape in enumerate(outputs)],  # type: ignore[misc]
+    )
+    assert signature.max_batch == max_batch
+
+
+def test_a_free_first_axis_is_a_batch_only_if_rows_are_independent(tmp_path: Path) -> None:
+    def loaded(data: bytes) -> int | None:
+        file = tmp_path / "model.onnx"
+        file.write_bytes(data)
+        return load_model(file, OnnxBackend, max_batch_rows=8).signature.max_batch
+
+    assert loaded(plain_graphs.affine()) is None
+    assert loaded(plain_graphs.echo("BYTES")) is None
+    assert loaded(plain_graphs.running_sum()) == 0
+    assert loaded(plain_graphs.affine((1, 3))) == 1
+    assert loaded(plain_graphs.affine((4, 3))) == 0
+
+
+def test_cores_are_what_the_container_grants(tmp_path: Path) -> None:
+    free = available_cpus(tmp_path)
+    assert free >= 1
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert available_cpus(tmp_path) == free
+    (tmp_path / "cpu.max").write_text("50000 100000\n")
+    assert available_cpus(tmp_path) == 1
+    (tmp_path / "cpu.max").write_text("150000 100000\n")
+    assert available_cpus(tmp_path) == min(free, 2)
+
+
+def test_cores_under_the_older_cgroups(tmp_path: Path) -> None:
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("100000")
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000")
+    assert available_cpus(tmp_path) == 1
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("-1")
+    assert available_cpus(tmp_path) >= 1

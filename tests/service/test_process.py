@@ -1,0 +1,199 @@
+"""The server as a process: its flags, its signals, its exit codes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from inference import grpc_service_pb2_grpc
+from menagerie.v1 import model_pb2, prediction_service_pb2_grpc
+from menagerie.v1 import prediction_service_pb2 as prediction
+from service.backend.device import choose_device
+from tests.service.calls import infer_request
+
+SECONDS = 30
+
+
+class Process:
+    """A running server and what it writes to standard error."""
+
+    def __init__(self, *flags: str) -> None:
+        self.start = time.monotonic()
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "service", "--port", "0", "--metrics-port", "0", "--device", "cpu", *flags],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """The first line that matches."""
+        give_up = time.monotonic() + SECONDS
+        while time.monotonic() < give_up:
+            for line in list(self.lines):
+                if match := re.search(pattern, line):
+                    return match
+            assert self.process.poll() is None, "".join(self.lines)
+            time.sleep(0.01)
+        raise AssertionError(f"no line like {pattern!r} in\n{''.join(self.lines)}")
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT of gRPC."""
+        return self.wait_for(r"serving gRPC on (\S+),")[1]
+
+    def end(self, number: signal.Signals) -> int:
+        """Send a signal and wait; the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(SECONDS)
+
+    def close(self) -> None:
+        """Make sure that it is gone."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(SECONDS)
+        self._reader.join()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        self.lines.extend(self.process.stderr)
+
+
+@contextmanager
+def running(*flags: str) -> Iterator[Process]:
+    """A server process, gone afterwards."""
+    process = Process(*flags)
+    try:
+        yield process
+    finally:
+        process.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_it_with_exit_code_0(repository: Path, number: signal.Signals) -> None:
+    with running("--repository", str(repository)) as server:
+        server.wait_for(r"11 of 11 models ready in \d+ ms")
+        with grpc.insecure_channel(server.address) as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            request = prediction.ClassifyTextsRequest(model=model_pb2.ModelRef(name="moods"), texts=["good"])
+            assert stub.ClassifyTexts(request).results
+        assert server.end(number) == 0
+        text = "".join(server.lines)
+        assert f"{number.name}: stopping" in text
+        assert "stopped after" in text
+        assert "Traceback" not in text
+
+
+def test_what_is_in_flight_is_finished(repository: Path) -> None:
+    with running("--repository", str(repository)) as server:
+        server.wait_for("models ready")
+        with grpc.insecure_channel(server.address) as channel:
+            stub = grpc_service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            rounds = np.array([[1_000_000]], np.int64)
+            answer = stub.ModelInfer.future(infer_request("busy", {"rounds": rounds}))
+            time.sleep(0.2)
+            assert server.end(signal.SIGTERM) == 0
+            assert np.frombuffer(answer.result(SECONDS).raw_output_contents[0], np.float32) == [1_000_000]
+
+
+def test_what_does_not_finish_in_time_is_told_so(repository: Path) -> None:
+    with running("--repository", str(repository), "--drain-seconds", "0.2") as server:
+        server.wait_for("models ready")
+        with grpc.insecure_channel(server.address) as channel:
+            stub = grpc_service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            rounds = np.array([[2_000_000_000]], np.int64)
+            answer = stub.ModelInfer.future(infer_request("busy", {"rounds": rounds}))
+            time.sleep(0.2)
+            start = time.monotonic()
+            assert server.end(signal.SIGTERM) == 0
+            assert time.monotonic() - start < 10
+            assert answer.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_settings_come_from_the_environment_too(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MENAGERIE_REPOSITORY", f"{repository}")
+    monkeypatch.setenv("MENAGERIE_LOG_LEVEL", "warning")
+    with running("--log-level", "info") as server:
+        server.wait_for("11 of 11 models ready")
+        assert server.end(signal.SIGTERM) == 0
+
+
+def _refused(*flags: str) -> str:
+    """The one line with which the server refuses to start."""
+    command = [sys.executable, "-m", "service", "--port", "0", "--metrics-port", "0", *flags]
+    environment = os.environ | {"GRPC_VERBOSITY": "NONE"}
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=SECONDS, check=False, env=environment)
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("menagerie-serve: ")]
+    assert len(lines) == 1
+    assert "Traceback" not in done.stderr
+    return lines[0]
+
+
+def test_a_port_in_use(repository: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert f"127.0.0.1:{port}" in _refused("--repository", str(repository), "--port", port)
+        line = _refused("--repository", str(repository), "--metrics-port", port)
+        assert f"cannot serve metrics on 127.0.0.1:{port}" in line
+        assert "--metrics-port" in line
+
+
+def test_a_repository_that_is_not_there(tmp_path: Path) -> None:
+    assert f"{tmp_path / 'nowhere'} cannot be read" in _refused("--repository", str(tmp_path / "nowhere"))
+
+
+def test_bad_flags() -> None:
+    assert "--prot" in _refused("--prot", "1")
+    assert "--max-batch-size '0'" in _refused("--max-batch-size", "0")
+
+
+def test_cuda_where_there_is_none() -> None:
+    if choose_device("auto").device.name != "cpu":
+        pytest.skip("this machine has a CUDA device")
+    line = _refused("--device", "cuda")
+    assert "--device cuda: no CUDA device here" in line
+    assert "cpu" in line
+
+
+def test_help_explains_every_flag() -> None:
+    done = subprocess.run([sys.executable, "-m", "service", "--help"], capture_output=True, text=True, check=True)
+    for flag in (
+        "--repository",
+        "--host",
+        "--port",
+        "--metrics-port",
+        "--device",
+        "--max-batch-size",
+        "--drain-seconds",
+    ):
+        assert flag in done.stdout
+    assert "MENAGERIE_MAX_BATCH_SIZE" in done.stdout
+
+
+def test_the_server_imports_no_training(repository: Path) -> None:
+    code = (
+        "import sys, service.server; "
+        "print([name for name in ('torch', 'onnx', 'pandas', 'training') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
