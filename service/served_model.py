@@ -69,7 +69,9 @@ class ServedModel:
         self.metrics = metrics
         self.signature: Signature = loaded.signature
         self.device: Device = loaded.backend.device
-        self._loaded = loaded
+        self.probe = loaded.probe
+        """Inputs of one row that the model is known to answer, if any were found."""
+        self._backend = loaded.backend
         self._max_pixels = settings.max_image_pixels
         self._pool = pool
         # Runs of one model come one after the other, so that its cores are not shared by two runs.
@@ -153,11 +155,11 @@ class ServedModel:
     async def works(self) -> bool:
         """Whether the model answers: by a run that just ended, or else by a probe."""
         loop = asyncio.get_running_loop()
-        if self._loaded.probe is None or loop.time() - self._last_success < FRESH_SECONDS:
+        if self.probe is None or loop.time() - self._last_success < FRESH_SECONDS:
             return True
         with suppress(ServiceError):
             try:
-                await self._batcher.submit(self._loaded.probe, deadline=loop.time() + PROBE_SECONDS)
+                await self._batcher.submit(self.probe, deadline=loop.time() + PROBE_SECONDS)
             except QueueFullError:
                 return loop.time() - self._last_success < _BUSY_SECONDS
             return True
@@ -166,13 +168,13 @@ class ServedModel:
     async def close(self, timeout_seconds: float = 0.0) -> None:
         """Finish what is under way, then give memory back."""
         await self._batcher.close(timeout_seconds)
-        self._loaded.backend.close()
+        self._backend.close()
         self._runner.shutdown(wait=False, cancel_futures=True)
         self.metrics.removed()
 
     async def _compute(self, parts: Sequence[Tensors], outputs: Sequence[str]) -> Tensors:
         loop = asyncio.get_running_loop()
-        run = self._loaded.backend.run
+        run = self._backend.run
         answer = await loop.run_in_executor(self._runner, lambda: run(stack(parts), outputs))
         self._last_success = loop.time()
         return answer
