@@ -18,8 +18,13 @@ def export(layer: Recurrent, *, with_lengths: bool) -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, about itself
         program = torch.onnx.export(
-            layer.eval(), example, dynamo=True, dynamic_shapes=shapes, input_names=["inputs", "lengths"][: len(example)],
-            output_names=["outputs"], verbose=False,
+            layer.eval(),
+            example,
+            dynamo=True,
+            dynamic_shapes=shapes,
+            input_names=["inputs", "lengths"][: len(example)],
+            output_names=["outputs"],
+            verbose=False,
         )
     assert program is not None
     return program.model_proto.SerializeToString()

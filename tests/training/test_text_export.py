@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.data.tokens import TokenKind, Tokenizer, learn_tokenizer, split_texts
+from training.data.tokens import Tokenizer, TokenKind, learn_tokenizer, split_texts
 from training.export.text import export_text, make_torch_run, text_tensor
 from training.models.naive_bayes import Blend, HashedNaiveBayes
 from training.models.text import Committee, TextClassifier
@@ -89,7 +89,7 @@ def test_texts_without_tokens_and_texts_that_are_cut(runs: tuple[Run, Run]) -> N
     ],
 )
 def test_splitting(kind: TokenKind, text: str, tokens: list[str]) -> None:
-    assert list(split_texts([text, "longer than the others, so that there is padding"], kind))[0] == tokens
+    assert next(split_texts([text, "longer than the others, so that there is padding"], kind)) == tokens
 
 
 def test_vocabulary_is_the_most_frequent_tokens_of_the_training_part() -> None:

@@ -121,7 +121,7 @@ class _ScaledMeanAbsoluteError(MeanAbsoluteError):
         self.std_T: Tensor
 
     def update(self, preds: Tensor, target: Tensor) -> None:
-        super().update(preds / self.std_T, target / self.std_T)
+        super().update((preds / self.std_T).reshape(-1), (target / self.std_T).reshape(-1))
 
 
 class _ScaledLoss(nn.Module):
