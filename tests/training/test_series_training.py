@@ -65,7 +65,7 @@ def published(tmp_path: Path, version: int = 1) -> tuple[Path, Card]:
 
 
 def test_a_trained_model_forecasts(train: Train, table: Path, tmp_path: Path) -> None:
-    result = train(table, "--target", "temperature", "--unit", "temperature=K")
+    result = train(table, "--target", "temperature", "--unit", "temperature=K", "--epochs", 25, "--patience", 25)
     assert result.exit_code == 0, result.stderr
     for row in ("this model", "last value", "same time yesterday", "published weather version 1"):
         assert row in result.stdout

@@ -61,10 +61,12 @@ class LengthBatches(Sampler[list[int]]):
         yield from (batches[index] for index in self._rng.permutation(len(batches)))
 
 
-def training_batches(data: TokenDataset, batch_size: int, seed: int) -> DataLoader[Item]:
-    """Shuffled batches `(ids int64 [N, T], classes int64 [N])`."""
+def training_batches(data: TokenDataset, batch_size: int, seed: int, *, workers: int = 0) -> DataLoader[Item]:
+    """Shuffled batches `(ids int64 [N, T], classes int64 [N])`, collated by `workers` processes or by this one."""
     sampler = LengthBatches([len(row) for row in data.ids], batch_size, seed)
-    return DataLoader(data, batch_sampler=sampler, collate_fn=_collate)
+    return DataLoader(
+        data, batch_sampler=sampler, collate_fn=_collate, num_workers=workers, persistent_workers=workers > 0
+    )
 
 
 def evaluation_batches(data: TokenDataset, batch_size: int) -> DataLoader[Item]:

@@ -49,9 +49,16 @@ class Windows(Dataset[Batch]):
         windows_NTF = self._windows_WFT[indexes].transpose(1, 2)
         return windows_NTF[:, : self.window].contiguous(), windows_NTF[:, self.window :, : self.targets].contiguous()
 
-    def batches(self, batch_size: int, *, shuffle: bool = False) -> DataLoader[Batch]:
-        """The windows in batches, in order of time unless shuffled."""
-        return DataLoader(self, batch_size, shuffle=shuffle, collate_fn=_as_it_is)
+    def batches(self, batch_size: int, *, shuffle: bool = False, workers: int = 0) -> DataLoader[Batch]:
+        """The windows in batches, in order of time unless shuffled, cut by `workers` processes or by this one."""
+        return DataLoader(
+            self,
+            batch_size,
+            shuffle=shuffle,
+            collate_fn=_as_it_is,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+        )
 
 
 @dataclass(frozen=True)

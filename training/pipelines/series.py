@@ -182,7 +182,7 @@ def _fit(
     std_T = network.std_F[: len(settings.target)].clone()
     return fit(
         network,
-        data.train.batches(settings.batch_size, shuffle=True),
+        data.train.batches(settings.batch_size, shuffle=True, workers=settings.workers),
         data.validation.batches(_EVALUATION_BATCH),
         settings,
         loss=_ScaledLoss(std_T),

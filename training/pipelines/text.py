@@ -164,7 +164,7 @@ def _fit(
 ) -> FitResult:
     return fit(
         network,
-        training_batches(train, settings.batch_size, settings.seed),
+        training_batches(train, settings.batch_size, settings.seed, workers=settings.workers),
         evaluation_batches(validation, _EVALUATION_BATCH),
         settings,
         loss=CommitteeLoss(label_smoothing=settings.label_smoothing),
