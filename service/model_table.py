@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from time import perf_counter
 
+from service.entry import Entry, State
 from service.errors import InferenceError, ModelNotFoundError, ModelNotReadyError, ServiceError, VersionNotFoundError
 from service.metrics import Metrics
 from service.served_model import ServedModel
@@ -20,28 +19,6 @@ log = logging.getLogger(__name__)
 
 StartModel = Callable[[ModelVersion], Awaitable[ServedModel]]
 """Loads a version and starts to serve it; raises ZooError or ServiceError where it cannot."""
-
-
-class State(StrEnum):
-    """Where a version stands."""
-
-    LOADING = "LOADING"
-    READY = "READY"
-    FAILED = "FAILED"
-
-
-@dataclass
-class Entry:
-    """A version that was found in a repository. Version 0 stands for a folder without any version."""
-
-    name: str
-    version: int
-    repository: Path
-    state: State = State.LOADING
-    reason: str = "being loaded"
-    """Why it is not ready."""
-    model: ServedModel | None = None
-    """Set while READY."""
 
 
 class ModelTable:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from service.model_table import Entry, ModelTable
+from service.entry import Entry
+from service.model_table import ModelTable
 
 
 class Readiness:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any, TypeVar
 
 import numpy as np
@@ -39,8 +38,9 @@ ReadColumns = Callable[[], Mapping[str, ArrayLike]]
 PROBE_SECONDS = 3.0
 """A probe that takes longer than this has failed."""
 FRESH_SECONDS = 1.0
-"""A run that ended no longer ago than this proves as much as a probe."""
-_BUSY_SECONDS = 10.0
+"""A run that ended no longer ago than this proves as much as a probe; longer for a slow model."""
+BUSY_SECONDS = 10.0
+"""A model whose queue is full works, if a run ended no longer ago than this."""
 _INLINE_CHARACTERS = 10_000
 _INLINE_ITEMS = 4
 
@@ -77,6 +77,7 @@ class ServedModel:
         # Runs of one model come one after the other, so that its cores are not shared by two runs.
         self._runner = ThreadPoolExecutor(1, thread_name_prefix=f"run-{name}-{version}")
         self._last_success = float("-inf")
+        self._fresh_seconds = FRESH_SECONDS
         limit = self.signature.max_batch
         self._batcher = Batcher(
             self._compute,
@@ -155,15 +156,18 @@ class ServedModel:
     async def works(self) -> bool:
         """Whether the model answers: by a run that just ended, or else by a probe."""
         loop = asyncio.get_running_loop()
-        if self.probe is None or loop.time() - self._last_success < FRESH_SECONDS:
+        start = loop.time()
+        if self.probe is None or start - self._last_success < self._fresh_seconds:
             return True
-        with suppress(ServiceError):
-            try:
-                await self._batcher.submit(self.probe, deadline=loop.time() + PROBE_SECONDS)
-            except QueueFullError:
-                return loop.time() - self._last_success < _BUSY_SECONDS
-            return True
-        return False
+        try:
+            await self._batcher.submit(self.probe, deadline=start + PROBE_SECONDS)
+        except QueueFullError:
+            return start - self._last_success < BUSY_SECONDS
+        except ServiceError:
+            return False
+        # Probing a slow model takes a twentieth of its time at most.
+        self._fresh_seconds = max(FRESH_SECONDS, 20 * (loop.time() - start))
+        return True
 
     async def close(self, timeout_seconds: float = 0.0) -> None:
         """Finish what is under way, then give memory back."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.metadata import version
@@ -27,12 +28,13 @@ from menagerie.v1 import (
 from service.backend.contract import Backend
 from service.backend.device import CPU, choose_device
 from service.backend.onnx import OnnxBackend
+from service.entry import State
 from service.errors import DeviceError, StartError
 from service.health import HealthServicer
 from service.interceptors import RequestInterceptor
 from service.loading import load_model
 from service.metrics import Metrics, MetricsServer
-from service.model_table import ModelTable, State
+from service.model_table import ModelTable
 from service.readiness import Readiness
 from service.served_model import ServedModel
 from service.servicers.inference import InferenceServicer
@@ -117,7 +119,8 @@ class Server:
             await asyncio.to_thread(self._metrics_server.close)
         self._decoders.shutdown(wait=False, cancel_futures=True)
         self._loaders.shutdown(wait=False, cancel_futures=True)
-        log.info("stopped after %.0f ms", 1e3 * (perf_counter() - start))
+        if self._loading:
+            log.info("stopped after %.0f ms", 1e3 * (perf_counter() - start))
 
     async def __aenter__(self) -> Self:
         try:
@@ -199,12 +202,13 @@ class Server:
 
     def _bind(self, host: str, port: int) -> int:
         try:
+            if port:  # gRPC would write lines of its own and not say why
+                family = socket.AF_INET6 if ":" in host else socket.AF_INET
+                socket.create_server((host, port), family=family).close()
             return self._grpc.add_insecure_port(f"{_bracketed(host)}:{port}")
-        except RuntimeError as exc:
-            raise StartError(
-                f"cannot listen on {host}:{port}: the port is in use, or the address is not this machine's; "
-                "choose another --port, 0 for any"
-            ) from exc
+        except (OSError, RuntimeError) as exc:
+            reason = exc.strerror if isinstance(exc, OSError) else exc
+            raise StartError(f"cannot listen on {host}:{port}: {reason}; choose another --port, 0 for any") from exc
 
 
 async def serve(settings: Settings) -> None:

@@ -8,7 +8,7 @@ from inference import grpc_service_pb2
 from menagerie.v1 import model_pb2
 from service.backend.contract import TensorSpec
 from service.convert.predictions import timestamp
-from service.model_table import Entry, State
+from service.entry import Entry, State
 from service.served_model import ServedModel
 from zoo.card import Card, ImageTask, SeriesTask, Task, TextTask
 from zoo.card import Provenance as CardProvenance

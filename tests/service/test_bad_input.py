@@ -169,3 +169,19 @@ async def test_long_values_do_not_break_the_error(calls: Calls) -> None:
     got = await failure(calls.classify_texts("good", model="모델" * 2000))
     assert got.code is grpc.StatusCode.NOT_FOUND
     assert got.message.endswith("...")
+
+
+async def test_a_bug_of_the_server_tells_nothing(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stumble(name: str, version: int) -> None:
+        raise ZeroDivisionError("secret")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(calls.server.table, "get", stumble)
+        got = await failure(calls.classify_texts("good"))
+    assert (got.code, got.info.reason) == (grpc.StatusCode.INTERNAL, "UNEXPECTED")
+    assert "secret" not in got.message
+    assert got.request_id in caplog.text
+    assert "ZeroDivisionError: secret" in caplog.text
+    assert (await calls.classify_texts("good")).results

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
@@ -22,7 +21,9 @@ from inference import grpc_service_pb2_grpc
 from menagerie.v1 import model_pb2, prediction_service_pb2_grpc
 from menagerie.v1 import prediction_service_pb2 as prediction
 from service.backend.device import choose_device
+from tests.service import plain_graphs
 from tests.service.calls import infer_request
+from tests.service.conftest import add_plain
 
 SECONDS = 30
 
@@ -127,6 +128,15 @@ def test_what_does_not_finish_in_time_is_told_so(repository: Path) -> None:
             assert answer.code() is grpc.StatusCode.UNAVAILABLE
 
 
+def test_a_signal_while_models_are_loading(tmp_path: Path) -> None:
+    for number in range(20):
+        add_plain(tmp_path, f"affine-{number}", plain_graphs.affine())
+    with running("--repository", str(tmp_path)) as server:
+        server.wait_for("serving gRPC")
+        assert server.end(signal.SIGTERM) == 0
+        assert "Traceback" not in "".join(server.lines)
+
+
 def test_settings_come_from_the_environment_too(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MENAGERIE_REPOSITORY", f"{repository}")
     monkeypatch.setenv("MENAGERIE_LOG_LEVEL", "warning")
@@ -138,13 +148,10 @@ def test_settings_come_from_the_environment_too(repository: Path, monkeypatch: p
 def _refused(*flags: str) -> str:
     """The one line with which the server refuses to start."""
     command = [sys.executable, "-m", "service", "--port", "0", "--metrics-port", "0", *flags]
-    environment = os.environ | {"GRPC_VERBOSITY": "NONE"}
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=SECONDS, check=False, env=environment)
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 2, done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.startswith("menagerie-serve: ")]
-    assert len(lines) == 1
-    assert "Traceback" not in done.stderr
-    return lines[0]
+    (line,) = done.stderr.splitlines()
+    return line.removeprefix("menagerie-serve: ")
 
 
 def test_a_port_in_use(repository: Path) -> None:
@@ -152,7 +159,9 @@ def test_a_port_in_use(repository: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        assert f"127.0.0.1:{port}" in _refused("--repository", str(repository), "--port", port)
+        line = _refused("--repository", str(repository), "--port", port)
+        assert line.startswith(f"cannot listen on 127.0.0.1:{port}: Address already in use")
+        assert "choose another --port" in line
         line = _refused("--repository", str(repository), "--metrics-port", port)
         assert f"cannot serve metrics on 127.0.0.1:{port}" in line
         assert "--metrics-port" in line
