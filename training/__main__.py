@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from importlib.util import find_spec
 
 import typer
 
@@ -19,10 +18,8 @@ def build_app() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    app.callback()(lambda: None)  # keeps the sub-command's name on the command line, also if there is only one
     for name in COMMANDS:
-        if find_spec(f"training.commands.{name}"):
-            app.command(name)(importlib.import_module(f"training.commands.{name}").command)
+        app.command(name)(importlib.import_module(f"training.commands.{name}").command)
     return app
 
 

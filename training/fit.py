@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchmetrics import Metric
 
-from training.errors import FitError
+from training.errors import FitError, SettingsError
 from training.settings import FitSettings
 
 ParameterGroup = dict[str, Any]
@@ -80,7 +81,10 @@ def fit(
 
     Raises:
         FitError: the loss is not finite.
+        SettingsError: the device does not exist.
     """
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise SettingsError("there is no CUDA device that torch can use; pass --device cpu, or auto")
     console = console or Console(stderr=True)
     module = _Module(
         model, loss, metric, settings, groups or parameter_groups(model.parameters(), settings), mode, console
@@ -252,11 +256,14 @@ def _make_trainer(settings: FitSettings, folder: Path, callbacks: list[Callback]
 def _stop_on_interrupt(trainer: pl.Trainer, console: Console) -> Iterator[threading.Event]:
     """Within, the first Ctrl-C asks the trainer to stop after the current batch; the second is the usual one."""
     interrupted = threading.Event()
+    owner = os.getpid()
     if threading.current_thread() is not threading.main_thread():
         yield interrupted  # signals reach the main thread only
         return
 
     def stop(_signum: int, _frame: object) -> None:
+        if os.getpid() != owner:
+            return  # a terminal interrupts the processes that load data, too; these have inherited this function
         interrupted.set()
         trainer.should_stop = True
         signal.signal(signal.SIGINT, previous)

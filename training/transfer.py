@@ -17,7 +17,6 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from training.data.images import EvaluationImages, TrainingImages
 from training.errors import BackboneError
-from training.export.image import ImageClassifier
 from training.fit import FitResult, fit, parameter_groups
 from training.models.backbones import (
     Backbone,
@@ -26,6 +25,7 @@ from training.models.backbones import (
     find_head,
     freeze_batch_norm,
 )
+from training.models.image import ImageClassifier
 from training.settings import ImageSettings
 
 
@@ -112,16 +112,19 @@ def _head_inputs(
     what: str,
 ) -> TensorDataset:
     loader = _loader(images, settings, shuffle=False)
+    device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
+    classifier.to(device)
     features: list[Tensor] = []
     classes: list[Tensor] = []
     with torch.inference_mode(), _inputs_of(head.layer) as seen:
         for pixels, targets in track(loader, what, console=console, transient=True):
-            logits = classifier(pixels)
-            if not features and not torch.allclose(head(seen[-1]), logits, rtol=1e-3, atol=1e-3):
+            logits = classifier(pixels.to(device))
+            if not features and not torch.allclose(head(seen[0].to(device)), logits, rtol=1e-3, atol=1e-3):
                 raise BackboneError("this backbone computes something behind its last layer; use --mode finetune")
             features.append(seen[0])
             classes.append(targets)
             seen.clear()
+    classifier.cpu()
     # Tensors of the inference mode cannot take part in a training step.
     return TensorDataset(torch.cat(features).clone(), torch.cat(classes).clone())
 

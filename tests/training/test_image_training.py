@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from tests.training.conftest import Result
 from tests.training.pictures import write_pictures
 from training.data.images import EvaluationImages, TrainingImages, read_image_folder
-from training.export.image import ImageClassifier
 from training.models.backbones import Backbone, make_backbone
+from training.models.image import ImageClassifier
 from training.settings import ImageSettings
 from training.transfer import fit_head, fit_network
 from zoo.card import ImageTask
@@ -127,20 +127,29 @@ def test_a_mistake_is_one_line_with_the_value_and_the_way_out(
     assert not (tmp_path / "repository").exists()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here CUDA works")
+def test_a_device_that_does_not_work_is_refused(menagerie_train: Train, tmp_path: Path, pictures: Path) -> None:
+    places = ["--output", tmp_path / "repository", "--name", "colours", "--runs", tmp_path / "runs"]
+    scratch = ["--backbone", TINY, "--mode", "scratch", "--weights", "none", "--device", "cuda"]
+    result = menagerie_train("image", pictures, *scratch, *places)
+    assert result.exit_code == 2
+    assert "there is no CUDA device that torch can use; pass --device cpu, or auto" in result.stderr
+
+
 def test_ctrl_c_publishes_the_best_model_so_far(tmp_path: Path, pictures: Path) -> None:
-    arguments = ["image", pictures, "--backbone", TINY, "--mode", "scratch", "--weights", "none", "--workers", "0"]
+    arguments = ["image", pictures, "--backbone", TINY, "--mode", "scratch", "--weights", "none", "--workers", "1"]
     places = ["--output", tmp_path / "repository", "--name", "colours", "--runs", tmp_path / "runs"]
     endless = ["--epochs", "100000", "--patience", "100000", "--device", "cpu"]
     command = [sys.executable, "-m", "training", *arguments, *places, *endless]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        [str(part) for part in command], env=environment, stdout=pipe, stderr=pipe, text=True
+        [str(part) for part in command], env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("epoch   2/"):
-                process.send_signal(signal.SIGINT)
+                os.killpg(process.pid, signal.SIGINT)  # as a terminal does: loaders get it, too
                 break
         output, errors = process.communicate(timeout=90)
     assert process.returncode == 0, errors

@@ -13,34 +13,9 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from training.models.backbones import Backbone
+from training.models.image import ImageClassifier
 from zoo.card import IMAGE_INPUT, LOGITS, PROBABILITIES, Resize
 from zoo.golden import Run, Tensors
-
-
-class ImageClassifier(nn.Module):
-    """A network together with its normalisation: uint8 [N, H, W, 3] -> what the network gives."""
-
-    offset: Tensor
-    scale: Tensor
-
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.network = backbone.network
-        mean, std = (
-            torch.tensor(v).view(1, 3, 1, 1) for v in (backbone.preprocessing.mean, backbone.preprocessing.std)
-        )
-        self.register_buffer("offset", mean * 255, persistent=False)
-        self.register_buffer("scale", 1 / (std * 255), persistent=False)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Logits [N, K]; in training mode of some networks a tuple with those of auxiliary heads."""
-        output: Tensor = self.network(self.normalise(image))
-        return output
-
-    def normalise(self, image: Tensor) -> Tensor:
-        """uint8 [N, H, W, 3] -> float32 [N, 3, H, W], channels last in memory, as the network expects it."""
-        return (image.permute(0, 3, 1, 2).to(torch.float32) - self.offset) * self.scale
 
 
 class _ImageGraph(nn.Module):

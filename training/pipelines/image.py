@@ -29,11 +29,12 @@ from training.export.gate import (
     publish_checked,
 )
 from training.export.golden import FLOAT_TOLERANCE, choose_samples, encode_small, make_golden
-from training.export.image import ImageClassifier, export_image_classifier, gate_batches, torch_run
+from training.export.image import export_image_classifier, gate_batches, torch_run
 from training.export.provenance import describe_run
 from training.export.quantize import probability_gap, quantize_int8, speedup
 from training.fit import FitResult, make_run_folder
 from training.models.backbones import Backbone, make_backbone
+from training.models.image import ImageClassifier
 from training.models.weights import LoadReport, load_weights
 from training.settings import ImageSettings
 from training.transfer import fit_head, fit_network
@@ -45,7 +46,7 @@ from zoo.runtime import make_run, open_session
 
 QUANTISATION_BUDGET = 0.005
 """Accuracy that int8 may lose."""
-_CALIBRATION_IMAGES = 200
+_CALIBRATION_IMAGES = 500
 _EVALUATION_BATCH = 32
 
 

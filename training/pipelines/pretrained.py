@@ -12,9 +12,10 @@ from training.data.split import file_sha256
 from training.errors import DataError, WeightsError
 from training.export.gate import BATCH_SIZES, check_parity, publish_checked
 from training.export.golden import FLOAT_TOLERANCE, generated_images, make_golden
-from training.export.image import ImageClassifier, export_image_classifier, gate_batches, torch_run
+from training.export.image import export_image_classifier, gate_batches, torch_run
 from training.export.provenance import now, software_versions
 from training.models.backbones import TIMM_PREFIX, Backbone, head_name, library_labels, make_backbone
+from training.models.image import ImageClassifier
 from training.models.weights import LoadReport, load_weights
 from training.settings import PretrainedSettings
 from zoo.card import Card, ImageTask, Provenance

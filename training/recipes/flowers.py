@@ -31,6 +31,7 @@ def settings(data: Path = DATA, weights: Path = WEIGHTS, output: Path = Path("zo
         mode="finetune",
         weights=str(weights),
         test=0.2,
+        label_smoothing=0.1,
         epochs=12,
         patience=6,
         quantize="int8",
