@@ -22,6 +22,7 @@ import itertools
 import logging
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from service.backend.contract import Tensors
 from service.errors import DeadlineExpiredError, DrainingError, InferenceError, QueueFullError, ServiceError
@@ -37,6 +38,16 @@ PATIENCE_SECONDS = 30.0
 """A request without a deadline is ordered as if it had this one, so that those with deadlines cannot starve it."""
 _CANCEL_SLACK_SECONDS = 0.01
 """gRPC cancels a call at its deadline, which can be this much before our own timer; it counts as expired."""
+
+
+@dataclass(eq=False)
+class Seats:
+    """Room in the line for one request, from the moment that it is let in until it is answered."""
+
+    rows: int
+    used: bool = False
+    """Whether the rows are in the line now, or were."""
+    request: Request | None = None
 
 
 class Batcher:
@@ -84,10 +95,34 @@ class Batcher:
         """Rows that wait for compute, those not decoded yet included."""
         return self._line.rows + self._held_rows
 
-    async def submit(self, inputs: Tensors, outputs: Sequence[str] = (), *, deadline: float | None = None) -> Tensors:
-        """Answer one request: `Seats.submit` without holding seats first."""
-        with self.hold(self._rows(inputs)) as seats:
-            return await seats.submit(inputs, outputs, deadline=deadline)
+    async def submit(
+        self,
+        inputs: Tensors,
+        outputs: Sequence[str] = (),
+        *,
+        deadline: float | None = None,
+        seats: Seats | None = None,
+    ) -> Tensors:
+        """Run the model on the rows of one request.
+
+        Args:
+            inputs: tensors with as many rows each.
+            outputs: the outputs that are wanted; empty: all.
+            deadline: time of the event loop at which the caller stops waiting.
+            seats: those that were held for these rows; None: take some now.
+
+        Returns:
+            The outputs, with the rows of the inputs.
+
+        Raises:
+            QueueFullError, DrainingError: as `hold`.
+            DeadlineExpiredError: the deadline passed.
+            InferenceError: the model failed on this input.
+        """
+        if seats is None:
+            with self.hold(len(next(iter(inputs.values()))) if self._max_batch_rows else 1) as seats:
+                return await self._answer(seats, inputs, tuple(outputs), deadline)
+        return await self._answer(seats, inputs, tuple(outputs), deadline)
 
     @contextmanager
     def hold(self, rows: int) -> Iterator[Seats]:
@@ -97,7 +132,7 @@ class Batcher:
             QueueFullError: there is no room; the error says when to try again.
             DrainingError: the batcher is closing.
         """
-        seats = Seats(self, rows if self._max_batch_rows else 1)
+        seats = Seats(rows if self._max_batch_rows else 1)
         self._admit(seats.rows)
         self._seats.add(seats)
         self._empty.clear()
@@ -148,22 +183,15 @@ class Batcher:
             seats.used = True
             self._hold(-seats.rows)
 
-    async def _answer(self, seats: Seats, inputs: Tensors, outputs: Sequence[str], deadline: float | None) -> Tensors:
+    async def _answer(self, seats: Seats, inputs: Tensors, outputs: tuple[str, ...], deadline: float | None) -> Tensors:
+        assert not seats.used, "one submission per hold"
+        loop = asyncio.get_running_loop()
         if self._stopped:
             raise self._refusal()
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        if deadline is not None and deadline <= now:
+        if deadline is not None and deadline <= loop.time():
             self._metrics.dropped("expired")
             raise DeadlineExpiredError
-        order = (0, now + PATIENCE_SECONDS if deadline is None else deadline, next(self._numbers))
-        lane = self._lane(inputs, outputs) if self._max_batch_rows else order
-        request = Request(inputs, seats.rows, tuple(outputs), lane, order, now, loop.create_future())
-        seats.request = request
-        self._give_back(seats)
-        self._line.add(request)
-        self._metrics.queued(self.waiting_rows)
-        self._arrival.set()
+        request = self._enter(seats, inputs, outputs, deadline)
         timer = None if deadline is None else loop.call_at(deadline, self._expire, request)
         try:
             return await request.answer
@@ -174,6 +202,20 @@ class Batcher:
         finally:
             if timer:
                 timer.cancel()
+
+    def _enter(self, seats: Seats, inputs: Tensors, outputs: tuple[str, ...], deadline: float | None) -> Request:
+        """Put a request into the line, on its seats."""
+        loop = asyncio.get_running_loop()
+        arrived = loop.time()
+        # The first number is for priorities; all requests have the same one so far.
+        order = (0, arrived + PATIENCE_SECONDS if deadline is None else deadline, next(self._numbers))
+        lane = _lane(inputs, outputs) if self._max_batch_rows else order
+        request = seats.request = Request(inputs, seats.rows, outputs, lane, order, arrived, loop.create_future())
+        self._give_back(seats)
+        self._line.add(request)
+        self._metrics.queued(self.waiting_rows)
+        self._arrival.set()
+        return request
 
     def _expire(self, request: Request) -> None:
         self._drop(request, "expired")
@@ -264,39 +306,8 @@ class Batcher:
         failure.__cause__ = exc
         request.fail(failure)
 
-    def _rows(self, inputs: Tensors) -> int:
-        return len(next(iter(inputs.values()))) if self._max_batch_rows else 1
 
-    @staticmethod
-    def _lane(inputs: Tensors, outputs: Sequence[str]) -> Hashable:
-        shapes = tuple((name, value.dtype, value.shape[1:]) for name, value in sorted(inputs.items()))
-        return shapes, tuple(outputs)
-
-
-class Seats:
-    """Room in the line for one request, from the moment that it is let in until it is answered."""
-
-    def __init__(self, batcher: Batcher, rows: int) -> None:
-        self._batcher = batcher
-        self.rows = rows
-        self.used = False
-        self.request: Request | None = None
-
-    async def submit(self, inputs: Tensors, outputs: Sequence[str] = (), *, deadline: float | None = None) -> Tensors:
-        """Run the model on the rows of the request; one submission per hold.
-
-        Args:
-            inputs: tensors whose first axis has as many rows as were held.
-            outputs: the outputs that are wanted; empty: all.
-            deadline: time of the event loop at which the caller stops waiting.
-
-        Returns:
-            The outputs, with the rows of the inputs.
-
-        Raises:
-            DeadlineExpiredError: the deadline passed.
-            InferenceError: the model failed on this input.
-            DrainingError: the batcher was closed.
-        """
-        assert not self.used, "one submission per hold"
-        return await self._batcher._answer(self, inputs, outputs, deadline)
+def _lane(inputs: Tensors, outputs: tuple[str, ...]) -> Hashable:
+    """What must be equal for requests to share a batch."""
+    shapes = tuple((name, value.dtype, value.shape[1:]) for name, value in sorted(inputs.items()))
+    return shapes, outputs

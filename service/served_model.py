@@ -110,7 +110,7 @@ class ServedModel:
         """Classify encoded images: probabilities [N, K].
 
         Raises:
-            ServiceError: as `Seats.submit`; InvalidItemsError names every image that cannot be used.
+            ServiceError: as `Batcher.submit`; InvalidItemsError names every image that cannot be used.
         """
         task = self.task(ImageTask)
         with self._batcher.hold(len(images)) as seats:
@@ -121,7 +121,9 @@ class ServedModel:
                     pixels[index] = prepare_image(images[index], task.resize, max_pixels=self._max_pixels)
 
                 await self._decode_each("images", len(images), decode)
-            outputs = await seats.submit({IMAGE_INPUT: pixels}, (PROBABILITIES,), deadline=deadline)
+            outputs = await self._batcher.submit(
+                {IMAGE_INPUT: pixels}, (PROBABILITIES,), deadline=deadline, seats=seats
+            )
         return _finite(outputs[PROBABILITIES])
 
     async def classify_texts(self, texts: Sequence[str], deadline: float | None) -> NDArray[np.float32]:
@@ -132,7 +134,7 @@ class ServedModel:
             with self.metrics.timed("decode"):
                 prepared = await self._prepare_all("texts[{}]", texts, prepare_text, inline=inline)
             batch = np.array(prepared, dtype=object)
-            outputs = await seats.submit({TEXT_INPUT: batch}, (PROBABILITIES,), deadline=deadline)
+            outputs = await self._batcher.submit({TEXT_INPUT: batch}, (PROBABILITIES,), deadline=deadline, seats=seats)
         return _finite(outputs[PROBABILITIES])
 
     async def forecast(self, histories: Sequence[ReadColumns], deadline: float | None) -> NDArray[np.float32]:
@@ -146,11 +148,12 @@ class ServedModel:
         with self._batcher.hold(len(histories)) as seats:
             with self.metrics.timed("decode"):
                 prepared = await self._prepare_all("histories[{}].columns", histories, prepare, inline=inline)
-            outputs = await seats.submit({SERIES_INPUT: np.stack(prepared)}, (FORECAST,), deadline=deadline)
+            batch = np.stack(prepared)
+            outputs = await self._batcher.submit({SERIES_INPUT: batch}, (FORECAST,), deadline=deadline, seats=seats)
         return _finite(outputs[FORECAST])
 
     async def infer(self, inputs: Tensors, outputs: Sequence[str], deadline: float | None) -> Tensors:
-        """Run the graph on tensors that fit its signature; `outputs` empty: all. Errors as `Seats.submit`."""
+        """Run the graph on tensors that fit its signature; `outputs` empty: all. Errors as `Batcher.submit`."""
         return await self._batcher.submit(inputs, outputs, deadline=deadline)
 
     async def works(self) -> bool:

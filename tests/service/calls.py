@@ -59,7 +59,9 @@ class Calls:
         request = prediction.ForecastRequest(model=model_pb2.ModelRef(name=model), histories=histories)
         return await self.predictions.Forecast(request)
 
-    async def infer(self, model: str, tensors: Mapping[str, np.ndarray], **call: Any) -> dict[str, np.ndarray]:
+    async def infer(
+        self, model: str, tensors: Mapping[str, np.ndarray | np.generic], **call: Any
+    ) -> dict[str, np.ndarray]:
         """ModelInfer with raw tensors, numbers only."""
         response = await self.inference.ModelInfer(infer_request(model, tensors), **call)
         return numbers(response)
@@ -99,7 +101,9 @@ async def failure(call: Any) -> Failure:
     raise AssertionError(f"the call did not fail: {response}")
 
 
-def infer_request(model: str, tensors: Mapping[str, np.ndarray], outputs: Sequence[str] = ()) -> pb.ModelInferRequest:
+def infer_request(
+    model: str, tensors: Mapping[str, np.ndarray | np.generic], outputs: Sequence[str] = ()
+) -> pb.ModelInferRequest:
     """A request with raw numbers."""
     request = pb.ModelInferRequest(model_name=model, id="42")
     for name, value in tensors.items():

@@ -243,6 +243,6 @@ async def test_seats_held_before_closing_are_honoured() -> None:
     with bench.batcher.hold(1) as seats:
         closing = asyncio.create_task(bench.batcher.close(5))
         await settle()
-        answer = await seats.submit(rows(1))
+        answer = await bench.batcher.submit(rows(1), seats=seats)
     await closing
     assert firsts(answer) == [1]
