@@ -1,0 +1,138 @@
+"""From a trained image classifier to the graph to publish: export, gate, int8 if it is worth it, golden samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data.images import EvaluationImages, LabelledImages
+from training.data.split import Split
+from training.evaluate import ClassificationReport, classification_report
+from training.export.gate import BATCH_SIZES, check_batch_independence, check_metric, check_parity
+from training.export.golden import FLOAT_TOLERANCE, choose_samples, encode_small, make_golden
+from training.export.image import export_image_classifier, gate_batches, torch_run
+from training.export.quantize import probability_gap, quantize_int8, speedup
+from training.models.image import ImageClassifier
+from zoo.card import IMAGE_INPUT, PROBABILITIES, Card, Resize
+from zoo.golden import Run
+from zoo.image import decode_image
+from zoo.runtime import make_run, open_session
+
+QUANTISATION_BUDGET = 0.005
+"""Accuracy that int8 may lose."""
+_CALIBRATION_IMAGES = 500
+_EVALUATION_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A graph that may be published."""
+
+    onnx_bytes: bytes
+    run: Run
+    validation: ClassificationReport
+    test: ClassificationReport
+    golden_atol: float
+    golden_rtol: float
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """The images and their parts."""
+
+    images: LabelledImages
+    split: Split
+    resize: Resize
+
+    def part(self, indexes: tuple[int, ...]) -> EvaluationImages:
+        """Some images, for evaluation."""
+        return EvaluationImages(self.images, indexes, self.resize)
+
+    def probabilities(self, run: Run, indexes: tuple[int, ...]) -> NDArray[np.float32]:
+        """[N, K], in the order of the indexes."""
+        batches = self.part(indexes).batches(_EVALUATION_BATCH)
+        return np.concatenate([run(inputs)[PROBABILITIES] for inputs, _ in batches]).astype(np.float32)
+
+    def report(self, run: Run, indexes: tuple[int, ...]) -> ClassificationReport:
+        """Metrics of a graph on a part."""
+        return classification_report(run, self.part(indexes).batches(_EVALUATION_BATCH))
+
+
+def export_checked(classifier: ImageClassifier, data: ImageData) -> tuple[Candidate, float]:
+    """The float32 graph, through the gate, and its parity with torch."""
+    classifier.eval()
+    onnx_bytes = export_image_classifier(classifier, data.resize)
+    expected, run = torch_run(classifier), make_run(open_session(onnx_bytes))
+    sample = data.part(data.split.validation[: max(BATCH_SIZES)])
+    pixels = np.stack([sample.pixels(item) for item in range(len(sample))])
+    parity = check_parity(expected, run, gate_batches(pixels, BATCH_SIZES))
+    validation, test = data.report(run, data.split.validation), data.report(run, data.split.test)
+    check_metric("accuracy", data.report(expected, data.split.test).accuracy, test.accuracy)
+    return Candidate(onnx_bytes, run, validation, test, FLOAT_TOLERANCE, FLOAT_TOLERANCE), parity
+
+
+def try_int8(
+    float_graph: Candidate, expected: Run, data: ImageData
+) -> tuple[Candidate, dict[str, dict[str, float | str]]]:
+    """The int8 graph if it is faster and accurate, else the float one; and what was measured, for the card.
+
+    The tolerance of its golden samples is the 99th percentile, over the validation images, of the largest difference
+    of a probability from what torch gives.
+    """
+    int8 = _quantize(float_graph, expected, data)
+    (few, _), *_ = data.part(data.split.validation).batches(8)
+    check_batch_independence(int8.run, gate_batches(few[IMAGE_INPUT], BATCH_SIZES))
+    faster = speedup(float_graph.run, int8.run, few)
+    reason = _reason_against(float_graph, int8, faster)
+    tried = {
+        "float32": _measured(float_graph, 1.0, "yes" if reason else "no: int8 is faster and as accurate"),
+        "int8": _measured(int8, faster, f"no: {reason}" if reason else "yes"),
+    }
+    return (float_graph if reason else int8), tried
+
+
+def _quantize(float_graph: Candidate, expected: Run, data: ImageData) -> Candidate:
+    rng = np.random.default_rng(0)
+    count = min(_CALIBRATION_IMAGES, len(data.split.train))
+    calibration = tuple(int(index) for index in rng.choice(data.split.train, count, replace=False))
+    onnx_bytes = quantize_int8(float_graph.onnx_bytes, (inputs for inputs, _ in data.part(calibration).batches(8)))
+    run = make_run(open_session(onnx_bytes))
+    validation = data.split.validation
+    gap = probability_gap(data.probabilities(expected, validation), data.probabilities(run, validation))
+    reports = [data.report(run, part) for part in (validation, data.split.test)]
+    return Candidate(onnx_bytes, run, reports[0], reports[1], golden_atol=round(gap, 4), golden_rtol=0.0)
+
+
+def _reason_against(float_graph: Candidate, int8: Candidate, faster: float) -> str:
+    for part, before, after in (
+        ("validation", float_graph.validation, int8.validation),
+        ("test", float_graph.test, int8.test),
+    ):
+        if after.accuracy < before.accuracy - QUANTISATION_BUDGET:
+            return f"{part} accuracy falls from {before.accuracy:.4f} to {after.accuracy:.4f}"
+    return "" if faster > 1 else f"its speed is {faster:.2f} times that of float32"
+
+
+def _measured(candidate: Candidate, faster: float, kept: str) -> dict[str, float | str]:
+    return {
+        "validation_accuracy": round(candidate.validation.accuracy, 5),
+        "accuracy": round(candidate.test.accuracy, 5),
+        "megabytes": round(len(candidate.onnx_bytes) / 1e6, 2),
+        "speedup": round(faster, 2),
+        "golden_atol": candidate.golden_atol,
+        "kept": kept,
+    }
+
+
+def with_golden(card: Card, classifier: ImageClassifier, chosen: Candidate, data: ImageData) -> Card:
+    """The card with golden samples from the test part."""
+    run, test = torch_run(classifier), data.split.test
+    rows = choose_samples(data.probabilities(run, test), [data.images.labels[index] for index in test])
+    files = [data.images.files[test[row]] for row in rows]
+    images = [encode_small(decode_image(file.path.read_bytes())) for file in files]
+    golden = make_golden(images, data.resize, run, atol=chosen.golden_atol, rtol=chosen.golden_rtol)
+    named = {**card.provenance.settings, "golden_samples": ", ".join(file.name for file in files)}
+    provenance = card.provenance.model_copy(update={"settings": named})
+    return card.model_copy(update={"golden": golden, "provenance": provenance})
