@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
+import rich
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger
@@ -84,6 +85,9 @@ def fit(
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise SettingsError("there is no CUDA device that torch can use; pass --device cpu, or auto")
     console = console or Console(stderr=True)
+    with_bar = console.is_terminal
+    if with_bar:
+        console = rich.get_console()  # that of Lightning's bar, so that lines appear above it
     module = FitModule(
         model, loss, metric, settings, groups or parameter_groups(model.parameters(), settings), mode, console
     )
@@ -91,7 +95,7 @@ def fit(
     stopping = EarlyStopping("score", mode=mode, patience=settings.patience)
     start = time.monotonic()
     with _quiet_lightning():
-        trainer = _make_trainer(settings, run_folder, [checkpoint, stopping], console)
+        trainer = _make_trainer(settings, run_folder, [checkpoint, stopping], with_bar)
         with _stop_on_interrupt(trainer, console) as interrupted:
             trainer.fit(module, train, validation)
     module.cpu()
@@ -134,8 +138,8 @@ def make_run_folder(runs: Path, name: str) -> Path:
     raise AssertionError(f"1000 runs started in one second in {base.parent}. This is a bug.")
 
 
-def _make_trainer(settings: FitSettings, folder: Path, callbacks: list[Callback], console: Console) -> pl.Trainer:
-    bar = [RichProgressBar(leave=False, console_kwargs={"stderr": True})] if console.is_terminal else []
+def _make_trainer(settings: FitSettings, folder: Path, callbacks: list[Callback], with_bar: bool) -> pl.Trainer:
+    bar = [RichProgressBar(leave=False, console_kwargs={"stderr": True})] if with_bar else []
     return pl.Trainer(
         max_epochs=settings.epochs,
         accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[settings.device],

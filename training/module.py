@@ -73,7 +73,8 @@ class FitModule(pl.LightningModule):
         self._print(row)
 
     def _print(self, row: dict[str, float]) -> None:
-        best = self.better(earlier["score"] for earlier in self.history) == row["score"]
+        earlier = [past["score"] for past in self.history[:-1]]
+        best = not earlier or self.better(earlier) != self.better([*earlier, row["score"]])
         self.console.print(
             f"epoch {row['epoch']:3.0f}/{self.settings.epochs}  loss {row['train_loss']:.4f}  "
             f"validation loss {row['validation_loss']:.4f}  score {row['score']:.4f}{'  *' if best else ''}",

@@ -26,9 +26,11 @@ def choose_samples(probabilities: NDArray[np.float32], classes: Sequence[int], c
     truth = probabilities[np.arange(len(classes)), classes]
     ranked = np.argsort(np.abs(truth - 0.9), kind="stable")
     right = [int(row) for row in ranked if probabilities[row].argmax() == classes[row]] or ranked.tolist()
-    first_of_class = list({classes[row]: row for row in reversed(right)}.values())[::-1]
-    others = [row for row in right if row not in first_of_class]
-    return [*first_of_class, *others][:count]
+    first: dict[int, int] = {}
+    for row in right:
+        first.setdefault(classes[row], row)
+    others = [row for row in right if row not in first.values()]
+    return [*first.values(), *others][:count]
 
 
 def make_golden(images: Sequence[bytes], resize: Resize, run: Run, *, atol: float, rtol: float) -> Golden:

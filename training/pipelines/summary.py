@@ -53,7 +53,7 @@ def print_published(version: ModelVersion, repository: Path, console: Console) -
 
 
 def _confusion_table(report: ClassificationReport, labels: tuple[str, ...]) -> Table:
-    table = Table(title="rows: true class, columns: predicted", title_justify="left")
+    table = Table(caption="rows: true, columns: predicted", caption_justify="left")
     table.add_column("")
     for label in labels:
         table.add_column(label, justify="right")
