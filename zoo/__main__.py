@@ -120,7 +120,7 @@ def _list_row(version: ModelVersion) -> dict[str, object]:
         return row | {"task": "unusable", "description": str(exc)}
     if card is None:
         return row | {"task": "tensors", "description": "(no card)"}
-    return row | {"task": card.task.kind, "test": _headline(card), "description": card.description}
+    return row | {"task": card.task.kind, "test": card.headline(), "description": card.description}
 
 
 def _problem_row(problem: Problem) -> dict[str, object]:
@@ -133,10 +133,6 @@ def _problem_row(problem: Problem) -> dict[str, object]:
         "mib": "",
         "description": problem.reason,
     }
-
-
-def _headline(card: Card) -> str:
-    return next((f"{name} {value:.4g}" for name, value in card.test_metrics.items()), "")
 
 
 def _describe(chosen: ModelVersion, card: Card) -> Iterator[tuple[str, str]]:

@@ -24,6 +24,7 @@ SCHEMA_VERSION = 1
 
 IMAGE_INPUT, TEXT_INPUT, SERIES_INPUT = "image", "text", "history"
 PROBABILITIES, LOGITS, FORECAST = "probabilities", "logits", "forecast"
+HEADLINE_METRICS = ("accuracy", "mae")
 
 
 class _Part(BaseModel):
@@ -184,6 +185,11 @@ class Card(_Part):
             if getattr(sample, field) is None:
                 raise ValueError(f"golden.samples[{index}].{field} must be set for task {self.task.kind}")
         return self
+
+    def headline(self) -> str:
+        """The one test metric to name where there is room for one, e.g. "accuracy 0.93"; empty without any."""
+        names = [name for name in HEADLINE_METRICS if name in self.test_metrics] or list(self.test_metrics)
+        return f"{names[0]} {self.test_metrics[names[0]]:.4g}" if names else ""
 
     def to_json(self) -> str:
         """The card as it is stored in the file."""

@@ -55,8 +55,7 @@ def main() -> None:
 
 
 def _ask(client: Client, name: str, card: Card) -> None:
-    accuracy = ", ".join(f"{key} {value:.4g}" for key, value in list(card.test_metrics.items())[:1])
-    console.rule(f"[bold]{name}[/]  {card.task.kind.replace('_', ' ')}, test {accuracy}", align="left")
+    console.rule(f"[bold]{name}[/]  {card.task.kind.replace('_', ' ')}, test {card.headline()}", align="left")
     samples = card.golden.samples
     match card.task:
         case ImageTask():
