@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 
 from training.settings import RunSettings
 
+_LONGEST_COUNTED = 1024
+
 
 class TextSettings(RunSettings):
     """A run that ends in a published text classifier."""
@@ -80,6 +82,15 @@ class TextSettings(RunSettings):
     """Clip gradients at this norm."""
     patience: int = Field(default=3, ge=1)
     """Stop after this many epochs without a better validation score."""
+
+    @model_validator(mode="after")
+    def _repeats_can_be_counted(self) -> TextSettings:
+        if self.naive_bayes_buckets and self.max_tokens > _LONGEST_COUNTED:
+            raise ValueError(
+                f"naive_bayes_buckets compares each token of a text with each other and needs max_tokens "
+                f"{_LONGEST_COUNTED} or less, not {self.max_tokens}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _vectors_are_of_words(self) -> TextSettings:

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 Item = tuple[Tensor, int]
-_POOL_BATCHES = 50  # batches are cut from this many batches' worth of shuffled items, sorted by length
+# Batches are cut from pools of shuffled items, sorted by length: of 50 batches, or less so that there are ten pools at
+# least and small data stay well mixed.
+_POOL_BATCHES, _LEAST_POOLS = 50, 10
 
 
 class TokenDataset(Dataset[Item]):
@@ -52,7 +54,7 @@ class LengthBatches(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         order = self._rng.permutation(len(self.lengths))
-        pool = self.batch_size * _POOL_BATCHES
+        pool = self.batch_size * max(1, min(_POOL_BATCHES, len(self) // _LEAST_POOLS))
         batches: list[list[int]] = []
         for start in range(0, len(order), pool):
             part = order[start : start + pool]

@@ -21,8 +21,9 @@ _PENALTY = 1e-3  # keeps the weights finite where a small held-out part is answe
 class HashedNaiveBayes(nn.Module):
     """Token ids int64 [N, T] -> evidence for each class float32 [N, classes]: log-likelihoods, priors left out.
 
-    Multinomial over the n-grams that a text contains, each counted once, with add-one smoothing. The log-likelihoods
-    of an n-gram are centred over the classes, so that one that no class prefers adds nothing.
+    Multinomial over the n-grams that a text contains, each counted once, with add-one smoothing: what
+    `training.baselines.NaiveBayes` computes, but for n-grams that share a bucket. The log-likelihoods of an n-gram are
+    centred over the classes, so that one that no class prefers, or that nobody has seen, adds nothing.
 
     Args:
         orders: lengths n of the n-grams.
@@ -47,13 +48,15 @@ class HashedNaiveBayes(nn.Module):
     def fit(self, batches: Batches) -> None:
         """Count the n-grams of a training part."""
         orders, buckets, classes = self.evidence_OBC.shape
-        counts_OBC = torch.ones(orders, buckets, classes, dtype=torch.float64)
+        counts_OBC = torch.zeros(orders, buckets, classes, dtype=torch.float64)
         for ids_NT, classes_N in batches:
             for index, (rows_NT, counted_NT) in enumerate(self._grams(ids_NT)):
                 where = rows_NT[counted_NT], classes_N.unsqueeze(1).expand_as(rows_NT)[counted_NT]
                 counts_OBC[index].index_put_(where, torch.ones(1, dtype=torch.float64), accumulate=True)
-        evidence_OBC = (counts_OBC / counts_OBC.sum(1, keepdim=True)).log()
-        self.evidence_OBC.copy_(evidence_OBC - evidence_OBC.mean(2, keepdim=True))
+        seen_OB1 = counts_OBC.sum(2, keepdim=True) > 0
+        smooth_OBC = counts_OBC + 1
+        evidence_OBC = (smooth_OBC / (smooth_OBC * seen_OB1).sum((0, 1))).log()
+        self.evidence_OBC.copy_((evidence_OBC - evidence_OBC.mean(2, keepdim=True)) * seen_OB1)
 
     def _grams(self, ids_NT: Tensor) -> list[tuple[Tensor, Tensor]]:
         """For each order, the bucket of the n-gram that ends at each token, and whether it is one to be counted."""

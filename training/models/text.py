@@ -45,9 +45,10 @@ class TextClassifier(nn.Module):
     ) -> None:
         super().__init__()
         self.tokens = nn.Embedding(vocabulary_size, embedding_size, padding_idx=PADDING_ID)
-        self.ngrams = nn.ModuleList(nn.Embedding(buckets, embedding_size) for _ in range(ngrams - 1))
-        for table in (self.tokens, *self.ngrams):
-            nn.init.normal_(table.weight, std=0.1)
+        tables = [nn.Embedding(buckets, embedding_size) for _ in range(ngrams - 1)]
+        for table in tables:
+            nn.init.normal_(table.weight, std=0.1)  # a refinement of the tokens' own vectors, which start with 1
+        self.ngrams = nn.ModuleList(tables)
         self.buckets = buckets
         self.recurrent = Recurrent(
             cell, embedding_size, hidden_size, layers=layers, bidirectional=bidirectional, dropout=dropout

@@ -14,12 +14,14 @@ from torch import nn
 from training.errors import WeightsError
 
 _FIRST_ID = 2  # after padding and unknown
-_SCALE = 0.3
-"""Standard deviation of the loaded vectors: above that of the random ones, since they know more."""
+_KNOWN_STD, _OTHER_STD = 0.3, 0.1
+"""Standard deviation of the loaded vectors, and of the random ones beside them, which know nothing yet."""
 
 
 def load_vectors(embedding: nn.Embedding, vocabulary: Sequence[str], path: Path) -> int:
-    """Overwrite the rows of known words; vectors that are wider are reduced to their principal components.
+    """Overwrite the rows of known words, and make the other ones small.
+
+    Vectors that are wider than the embedding are reduced to their principal components.
 
     Args:
         embedding: rows 2, 3, .. are the words of `vocabulary`.
@@ -47,6 +49,7 @@ def load_vectors(embedding: nn.Embedding, vocabulary: Sequence[str], path: Path)
         )
     rows = _reduce(matrix, embedding.embedding_dim)
     with torch.no_grad():
+        embedding.weight.mul_(_OTHER_STD)
         embedding.weight[torch.tensor(found) + _FIRST_ID] = torch.from_numpy(rows)
     return len(found)
 
@@ -70,4 +73,4 @@ def _reduce(matrix: NDArray[np.float32], width: int) -> NDArray[np.float32]:
         left, strength, _ = np.linalg.svd(centred, full_matrices=False)
         centred = left[:, :width] * strength[:width]
         centred = np.pad(centred, ((0, 0), (0, width - centred.shape[1])))  # fewer words than components
-    return np.asarray(centred / max(float(centred.std()), 1e-12) * _SCALE, np.float32)
+    return np.asarray(centred / max(float(centred.std()), 1e-12) * _KNOWN_STD, np.float32)

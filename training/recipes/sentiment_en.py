@@ -41,7 +41,7 @@ def settings(data: Path = DATA, output: Path = OUTPUT, seed: int = 0) -> TextSet
         embedding_size=64,
         hidden_size=48,
         members=5,
-        naive_bayes_buckets=2**15,
+        naive_bayes_buckets=2**17,
         dropout=0.5,
         token_dropout=0.3,
         label_smoothing=0.05,

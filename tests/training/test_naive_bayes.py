@@ -1,0 +1,49 @@
+"""Naive Bayes as a baseline and as a part of a graph: two implementations that must agree."""
+
+from __future__ import annotations
+
+import torch
+
+from training.baselines import NaiveBayes
+from training.data.sequences import TokenDataset, evaluation_batches
+from training.data.tokens import learn_tokenizer, split_texts
+from training.models.naive_bayes import Blend, HashedNaiveBayes
+
+TEXTS = ["good good film", "a good one", "bad film", "not good , bad", "so so", "bad bad bad film !"]
+CLASSES = [1, 1, 0, 0, 1, 0]
+UNSEEN = ["good film", "a bad one", "a bad film", "not bad !", "so so good", "so bad a film"]
+
+
+def batches(texts: list[str]) -> TokenDataset:
+    tokenizer = learn_tokenizer(TEXTS, "words", max_tokens=20, max_vocabulary=100, min_count=1)
+    return TokenDataset(tokenizer.encode(texts), CLASSES)
+
+
+def test_the_counted_baseline_by_hand() -> None:
+    model = NaiveBayes((1,), 2)
+    model.fit([["a", "b", "b"], ["a"], ["c"]], [0, 0, 1])
+    # Counts + 1 of a, b, c: class 0 (3, 2, 1) of 6; class 1 (1, 1, 2) of 4. Priors 2/3 and 1/3.
+    # c: 2/3 * 1/6 against 1/3 * 2/4; b c: 2/3 * 2/6 * 1/6 against 1/3 * 1/4 * 2/4.
+    assert model.predict([["a"], ["c"], ["b", "c"], ["unknown"]]).tolist() == [0, 1, 1, 0]
+
+
+def test_hashed_evidence_agrees_with_the_counted_baseline() -> None:
+    counted, hashed = NaiveBayes((1, 2), 2), HashedNaiveBayes((1, 2), 2**16, 2)
+    counted.fit(split_texts(TEXTS, "words"), CLASSES)
+    hashed.fit(evaluation_batches(batches(TEXTS), 4))
+    ids, _ = next(iter(evaluation_batches(batches(UNSEEN), len(UNSEEN))))
+    assert hashed(ids).argmax(1).tolist() == counted.predict(split_texts(UNSEEN, "words")).tolist()
+
+
+def test_a_blend_weighs_what_helps() -> None:
+    class Silent(torch.nn.Module):
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            return torch.zeros(len(ids), 2)
+
+    naive_bayes = HashedNaiveBayes((1, 2), 2**10, 2)
+    naive_bayes.fit(evaluation_batches(batches(TEXTS), 4))
+    blend = Blend(Silent(), naive_bayes)
+    blend.fit_weights(evaluation_batches(batches(TEXTS), 4))
+    network, evidence = blend.weights.tolist()
+    assert network < evidence
+    assert 0 < evidence < 20
