@@ -70,7 +70,8 @@ def answer(path: Path, *texts: str) -> list[str]:
 
 
 def test_a_trained_model_answers(train: Train, reviews: Path, tmp_path: Path) -> None:
-    result = train(reviews, "--label-names", "negative,positive", "--language", "en", "--licence", "CC0-1.0")
+    options = ("--label-names", "negative,positive", "--language", "en", "--licence", "CC0-1.0")
+    result = train(reviews, *options, "--epochs", 25, "--patience", 25)
     assert result.exit_code == 0, result.stderr
     assert "naive bayes" in result.stdout
     assert "published reviews version 1" in result.stdout
