@@ -1,34 +1,66 @@
-"""The models of a server: name, version -> served model, with the state of every version that was found."""
+"""The models of a server: name, version -> served model, with the state of every version, and how they come and go.
+
+A version is loaded aside: opened, checked and warmed up in threads while the one before goes on serving. It takes over
+in one step, between two requests; the one before finishes what it has and gives its memory back. Where a load fails,
+the one before just stays.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
-from service.entry import Entry, State
-from service.errors import InferenceError, ModelNotFoundError, ModelNotReadyError, ServiceError, VersionNotFoundError
+from service.catalog import Found, ModelFolder, look, stamp
+from service.entry import Entry, IndexRow, State
+from service.errors import (
+    ControlError,
+    InferenceError,
+    LoadError,
+    ModelNotFoundError,
+    ModelNotReadyError,
+    ServiceError,
+    VersionNotFoundError,
+)
 from service.metrics import Metrics
 from service.served_model import ServedModel
-from zoo.errors import ZooError
-from zoo.repository import ModelVersion, scan
+from zoo.errors import RepositoryError, ZooError
+from zoo.repository import ModelVersion
 
 log = logging.getLogger(__name__)
 
-StartModel = Callable[[ModelVersion], Awaitable[ServedModel]]
-"""Loads a version and starts to serve it; raises ZooError or ServiceError where it cannot."""
+StartModel = Callable[[ModelVersion, str], Awaitable[ServedModel]]
+"""Loads a version, with a configuration as JSON or "", and starts to serve it; raises ZooError or ServiceError where it
+cannot."""
 
 
 class ModelTable:
     """All versions of all models. Belongs to one event loop."""
 
-    def __init__(self, start_model: StartModel, metrics: Metrics) -> None:
+    def __init__(
+        self, start_model: StartModel, metrics: Metrics, repositories: Sequence[Path], *, control_mode: str = "none"
+    ) -> None:
+        """An empty table.
+
+        Args:
+            start_model: loads a version.
+            metrics: counts what happens.
+            repositories: where versions are found.
+            control_mode: "none", "poll" or "explicit"; only the last one lets callers load and unload.
+        """
         self._start_model = start_model
         self._metrics = metrics
+        self._repositories = tuple(repositories)
+        self._control_mode = control_mode
         self._entries: dict[str, dict[int, Entry]] = {}
-        self._to_load: list[tuple[Entry, ModelVersion]] = []
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._jobs: set[asyncio.Task[Any]] = set()
+        self._retiring: set[ServedModel] = set()
         self.loaded = False
         """Whether the first load has ended."""
 
@@ -38,7 +70,7 @@ class ModelTable:
 
     def versions(self, name: str) -> list[Entry]:
         """All versions of a model, lowest first; none for an unknown name."""
-        return [entry for entry in self.entries() if entry.name == name]
+        return [entry for _, entry in sorted(self._entries.get(name, {}).items())]
 
     def ready(self) -> list[ServedModel]:
         """Everything that answers."""
@@ -65,76 +97,227 @@ class ModelTable:
 
         Raises:
             ModelNotFoundError, VersionNotFoundError: as `find`.
-            ModelNotReadyError: it is loading, or failed to.
+            ModelNotReadyError: it is loading, or failed to, or was unloaded.
         """
         entry = self.find(name, version)
         if entry.model is None:
             raise ModelNotReadyError(name, entry.version, entry.state, entry.reason)
         return entry.model
 
-    def discover(self, repositories: Iterable[Path]) -> None:
-        """Enter everything that the repositories hold. A model belongs to the first one that has it.
+    async def index(self) -> list[IndexRow]:
+        """All versions that the table knows, and the models of the repositories that were never asked for."""
+        rows = [
+            IndexRow(entry.name, entry.version, _INDEX_STATES.get(entry.state, "UNAVAILABLE"), entry.reason)
+            for entry in self.entries()
+        ]
+        folders: Iterable[str] = ()
+        with suppress(RepositoryError):  # what is loaded serves on without its repository
+            folders = await asyncio.to_thread(look, self._repositories)
+        return rows + [IndexRow(name) for name in sorted(folders) if name not in self._entries]
+
+    def discover(self, names: Sequence[str] | None = None) -> dict[str, ModelFolder]:
+        """Enter what the repositories hold as LOADING; `load_found` does load it.
+
+        Args:
+            names: the models to take; None: all.
 
         Raises:
-            RepositoryError: a repository cannot be read.
+            RepositoryError: a repository cannot be read, or has no model of a name.
         """
-        scans = [(repository, scan(repository)) for repository in repositories]
-        for repository, found in scans:
-            for problem in found.problems:
-                entry = Entry(problem.name, problem.version or 0, repository)
-                if self._enter(entry):
-                    self._failed(entry, problem.reason.replace(f"{repository}/", ""))
-            for version in found.versions:
-                entry = Entry(version.name, version.version, repository)
-                if self._enter(entry):
-                    self._to_load.append((entry, version))
+        folders = look(self._repositories)
+        for name in names or ():
+            if name not in folders:
+                raise RepositoryError(f"no model {name!r} to load; there is {', '.join(sorted(folders)) or 'none'}")
+        taken = {name: folder for name, folder in folders.items() if names is None or name in names}
+        for folder in taken.values():
+            self._enter(folder)
+        return taken
 
-    async def load(self) -> None:
-        """Load everything that was discovered, side by side. What cannot be loaded is FAILED, with the reason."""
-        jobs, self._to_load = self._to_load, []
-        await asyncio.gather(*(self._load(entry, found) for entry, found in jobs))
+    async def load_found(self, folders: dict[str, ModelFolder]) -> None:
+        """Load what `discover` gave, side by side. What cannot be loaded is FAILED, with the reason."""
+        await asyncio.gather(*(self.update(folder) for folder in folders.values()))
         self.loaded = True
 
+    async def load(self, name: str, config: str = "") -> None:
+        """Load a model, or bring it up to date with its repository; a client that leaves does not stop it.
+
+        Args:
+            name: of the model.
+            config: a configuration as JSON that counts instead of the repository's, until the next load.
+
+        Raises:
+            ControlError: the control mode is not explicit.
+            LoadError: there is no such model, or a version cannot be loaded; what served before serves on.
+        """
+        self._check_control()
+        await self._uninterrupted(self._load(name, config))
+
+    async def unload(self, name: str) -> None:
+        """Refuse new requests to all versions of a model, finish those it has, and give its memory back.
+
+        Raises:
+            ControlError: the control mode is not explicit.
+            ModelNotFoundError: no model of that name was ever loaded.
+        """
+        self._check_control()
+        await self._uninterrupted(self._unload(name))
+
+    async def update(self, folder: ModelFolder, config: str = "", *, retry: bool = False) -> bool:
+        """Make a model what its folder holds: load what is new or changed, then let go of what is not there any more.
+
+        Args:
+            folder: as `look` gave it.
+            config: as for `load`.
+            retry: also try again what failed before, though its files are still the same.
+
+        Returns:
+            Whether everything in the folder serves.
+        """
+        async with self._locks[folder.name]:
+            self._enter(folder)
+            entries = self._entries[folder.name]
+            jobs = [
+                self._start(entries[number], found, config)
+                for number, found in folder.versions.items()
+                if _is_due(entries[number], found, config, retry=retry)
+            ]
+            loaded = await asyncio.gather(*jobs)
+            for number in set(entries) - set(folder.versions) - set(folder.problems):
+                self._job(self._remove(entries[number]))
+            return all(loaded) and not folder.problems
+
+    async def remove(self, name: str) -> None:
+        """Let go of a model that its repository does not hold any more."""
+        async with self._locks[name]:
+            await asyncio.gather(*(self._remove(entry) for entry in self.versions(name)))
+
     async def close(self, timeout_seconds: float) -> None:
-        """Close every model."""
-        await asyncio.gather(*(model.close(timeout_seconds) for model in self.ready()))
+        """Close every model, those that are being retired included."""
+        for job in self._jobs:
+            job.cancel()
+        models = {*self.ready(), *self._retiring}
+        await asyncio.gather(*(model.close(timeout_seconds) for model in models), *self._jobs, return_exceptions=True)
         self._entries.clear()
 
-    def _enter(self, entry: Entry) -> bool:
-        versions = self._entries.setdefault(entry.name, {})
-        others = {other.repository for other in versions.values()} - {entry.repository}
-        if others:
-            reason = f"model {entry.name!r} is in {others.pop()} already; rename one of them"
-            if entry.version not in versions:
-                versions[entry.version] = entry
-                self._failed(entry, reason)
-            else:
-                log.warning("model %s %d of %s is not served: %s", entry.name, entry.version, entry.repository, reason)
-            return False
-        versions[entry.version] = entry
-        self._metrics.for_model(entry.name, entry.version).state(entry.state)
-        return True
+    def _check_control(self) -> None:
+        if self._control_mode != "explicit":
+            raise ControlError(self._control_mode)
 
-    async def _load(self, entry: Entry, found: ModelVersion) -> None:
-        start = perf_counter()
+    async def _load(self, name: str, config: str) -> None:
         try:
-            model = await self._start_model(found)
+            folder = (await asyncio.to_thread(look, self._repositories)).get(name)
+        except RepositoryError as exc:
+            raise LoadError(name) from exc
+        if folder is None or not await self.update(folder, config, retry=True):
+            raise LoadError(name)
+
+    async def _unload(self, name: str) -> None:
+        async with self._locks[name]:
+            if name not in self._entries:
+                raise ModelNotFoundError(name, sorted(self._entries))
+            await asyncio.gather(*(self._let_go(entry) for entry in self.versions(name)))
+
+    def _enter(self, folder: ModelFolder) -> None:
+        """Show what a folder holds; what it serves already stays."""
+        entries = self._entries.setdefault(folder.name, {})
+        for number in folder.versions:
+            if number not in entries or entries[number].state is State.UNLOADED:
+                entry = entries[number] = Entry(folder.name, number, folder.repository)
+                self._metrics.for_model(entry.name, number).state(entry.state)
+        for number, reason in folder.problems.items():
+            entry = entries.setdefault(number, Entry(folder.name, number, folder.repository))
+            if entry.reason != reason:
+                self._failed(entry, reason)
+
+    async def _start(self, entry: Entry, found: Found, config: str) -> bool:
+        begin = perf_counter()
+        try:
+            model = await self._load_aside(found, config)
         except (ZooError, ServiceError) as exc:
             detail = exc.detail if isinstance(exc, InferenceError) else str(exc)
+            path = found.version.path
             # The reason is shown to clients, who need not know the folders of this machine.
-            self._failed(entry, detail.replace(f"{found.path}", found.path.name))
-            return
+            self._failed(entry, detail.replace(f"{path.parents[1]}/", "").replace(f"{path}", path.name))
         except Exception as exc:  # one file must never keep the others from being served
             log.exception("model %s %d: unexpected", entry.name, entry.version)
             self._failed(entry, f"unexpected {type(exc).__name__}; see the log")
-            return
-        entry.model, entry.state, entry.reason = model, State.READY, ""
+        else:
+            self._take_over(entry, model)
+            where = (model.device.name, 1e3 * (perf_counter() - begin))
+            log.info("model %s %d: ready on %s in %.0f ms", entry.name, entry.version, *where)
+        finally:
+            entry.stamp, entry.config = found.stamp, config
+        return not entry.reason
+
+    async def _load_aside(self, found: Found, config: str) -> ServedModel:
+        model = await self._start_model(found.version, config)
+        if await asyncio.to_thread(stamp, found.version) != found.stamp:
+            await model.close()
+            raise RepositoryError("the files changed while they were being loaded")
+        return model
+
+    def _take_over(self, entry: Entry, model: ServedModel) -> None:
+        """The one step: requests up to here were the old model's, those from now on are the new one's."""
+        old, entry.model = entry.model, model
+        entry.state, entry.reason = State.READY, ""
         self._metrics.for_model(entry.name, entry.version).state(entry.state)
-        self._metrics.models_ready.inc()
-        milliseconds = 1e3 * (perf_counter() - start)
-        log.info("model %s %d: ready on %s in %.0f ms", entry.name, entry.version, model.device.name, milliseconds)
+        self._count()
+        if old:
+            self._job(self._retire(old))
+
+    async def _let_go(self, entry: Entry) -> None:
+        model, entry.model = entry.model, None
+        entry.state, entry.reason = State.UNLOADING, "finishes its requests"
+        metrics = self._metrics.for_model(entry.name, entry.version)
+        metrics.state(entry.state)
+        self._count()
+        if model:
+            await self._retire(model)
+            log.info("model %s %d: unloaded", entry.name, entry.version)
+        metrics.removed()
+        entry.state, entry.reason = State.UNLOADED, "unloaded"
+
+    async def _remove(self, entry: Entry) -> None:
+        await self._let_go(entry)
+        entries = self._entries.get(entry.name, {})
+        if entries.get(entry.version) is entry:
+            del entries[entry.version]
+        if not entries:
+            self._entries.pop(entry.name, None)
+
+    async def _retire(self, model: ServedModel) -> None:
+        """Let a model finish the requests that it has, however long that takes, then close it."""
+        self._retiring.add(model)
+        try:
+            await model.close(None)
+        finally:
+            self._retiring.discard(model)
 
     def _failed(self, entry: Entry, reason: str) -> None:
-        entry.state, entry.reason = State.FAILED, reason
+        if entry.model:
+            entry.reason = f"serves on with its former files; the new ones failed: {reason}"
+        else:
+            entry.state, entry.reason = State.FAILED, reason
         self._metrics.for_model(entry.name, entry.version).state(entry.state)
-        log.error("model %s %d: failed: %s", entry.name, entry.version, reason)
+        log.error("model %s %d: failed: %s", entry.name, entry.version, entry.reason)
+
+    def _count(self) -> None:
+        self._metrics.models_ready.set(len(self.ready()))
+
+    async def _uninterrupted(self, work: Coroutine[Any, Any, None]) -> None:
+        await asyncio.shield(self._job(work))
+
+    def _job(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        job = asyncio.create_task(work)
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+        return job
+
+
+_INDEX_STATES = {State.LOADING: "LOADING", State.READY: "READY", State.UNLOADING: "UNLOADING"}
+
+
+def _is_due(entry: Entry, found: Found, config: str, *, retry: bool) -> bool:
+    if entry.stamp != found.stamp or entry.config != config or entry.state is State.LOADING:
+        return True
+    return retry and bool(entry.reason)

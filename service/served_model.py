@@ -121,9 +121,8 @@ class ServedModel:
                     pixels[index] = prepare_image(images[index], task.resize, max_pixels=self._max_pixels)
 
                 await self._decode_each("images", len(images), decode)
-            outputs = await self._batcher.submit(
-                {IMAGE_INPUT: pixels}, (PROBABILITIES,), deadline=deadline, seats=seats
-            )
+            batch = {IMAGE_INPUT: pixels}
+            outputs = await self._batcher.submit(batch, (PROBABILITIES,), deadline=deadline, seats=seats)
         return _finite(outputs[PROBABILITIES])
 
     async def classify_texts(self, texts: Sequence[str], deadline: float | None) -> NDArray[np.float32]:
@@ -133,8 +132,8 @@ class ServedModel:
         with self._batcher.hold(len(texts)) as seats:
             with self.metrics.timed("decode"):
                 prepared = await self._prepare_all("texts[{}]", texts, prepare_text, inline=inline)
-            batch = np.array(prepared, dtype=object)
-            outputs = await self._batcher.submit({TEXT_INPUT: batch}, (PROBABILITIES,), deadline=deadline, seats=seats)
+            batch = {TEXT_INPUT: np.array(prepared, dtype=object)}
+            outputs = await self._batcher.submit(batch, (PROBABILITIES,), deadline=deadline, seats=seats)
         return _finite(outputs[PROBABILITIES])
 
     async def forecast(self, histories: Sequence[ReadColumns], deadline: float | None) -> NDArray[np.float32]:
@@ -148,8 +147,8 @@ class ServedModel:
         with self._batcher.hold(len(histories)) as seats:
             with self.metrics.timed("decode"):
                 prepared = await self._prepare_all("histories[{}].columns", histories, prepare, inline=inline)
-            batch = np.stack(prepared)
-            outputs = await self._batcher.submit({SERIES_INPUT: batch}, (FORECAST,), deadline=deadline, seats=seats)
+            batch = {SERIES_INPUT: np.stack(prepared)}
+            outputs = await self._batcher.submit(batch, (FORECAST,), deadline=deadline, seats=seats)
         return _finite(outputs[FORECAST])
 
     async def infer(self, inputs: Tensors, outputs: Sequence[str], deadline: float | None) -> Tensors:

@@ -6,10 +6,12 @@ import argparse
 import os
 import re
 from collections.abc import Sequence
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_origin
 
 from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -56,6 +58,42 @@ class Settings(BaseSettings):
     """Pixels of one image, read from its header before it is decoded."""
     drain_seconds: float = Field(default=30, ge=0)
     """How long a stopping server gives the requests in flight."""
+    insecure: bool = False
+    """Listen on other addresses than the loopback's without TLS: where the network itself is trusted, or a proxy ends
+    TLS."""
+    tls_certificate: Path | None = None
+    """PEM file with the server's certificate, and those of its issuers below the root; gRPC and metrics then speak TLS
+    only."""
+    tls_key: Path | None = None
+    """PEM file with the key of the certificate."""
+    tls_client_ca: Path | None = None
+    """PEM file with the authorities whose client certificates are let in, on gRPC and metrics; without a certificate of
+    theirs nobody connects (mTLS)."""
+    tokens: Path | None = None
+    """File of bearer tokens: without one of them no RPC is answered. A line is NAME ROLE[,ROLE] TOKEN, with the roles
+    predict, read and admin, and the token itself or sha256:HEX of it; a JSON list of objects with name, roles, token
+    is read too. Read again when it changes."""
+    public_health: bool = True
+    """Whether grpc.health.v1, ServerLive and ServerReady answer without a token, as the probes of Kubernetes need
+    it."""
+    public_reflection: bool = False
+    """Whether reflection answers without a token."""
+    admin: bool = False
+    """Whether the RPCs that change the server are there at all: load and unload, log and trace settings, shared
+    memory."""
+    requests_per_second: float = Field(default=0, ge=0, le=1e6)
+    """Requests that one client (its token, or else its address) may send in a second; 0: any number. A stream is
+    slowed down to it, any other request above it is refused with RESOURCE_EXHAUSTED."""
+    max_tensor_elements: int = Field(default=2**26, ge=1)
+    """Elements of one tensor in the tensor API."""
+    max_tensor_rank: int = Field(default=16, ge=1, le=64)
+    """Axes of one tensor in the tensor API."""
+    max_string_bytes: int = Field(default=2**20, ge=1)
+    """Bytes of one element of a string tensor."""
+    max_streams: int = Field(default=256, ge=1)
+    """Streaming RPCs that are open at a time."""
+    max_inflight_mib: int = Field(default=1024, ge=1)
+    """Size of all requests that are being answered, in MiB."""
     server_name: str = "menagerie"
     """Name in the ServerMetadata of the tensor API; some clients of other servers insist on "triton"."""
     decode_threads: int = Field(default_factory=available_cpus, ge=1)
@@ -64,6 +102,13 @@ class Settings(BaseSettings):
     """Cores that one run of a model may use. Default: the cores that the container grants."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What is logged, on standard error."""
+    log_format: Literal["text", "json"] = "text"
+    """Lines for people, or one JSON object a line. Neither has anything of a request but its id, model and error."""
+    otlp_endpoint: str = ""
+    """Where OpenTelemetry spans go by OTLP over gRPC, e.g. http://localhost:4317; needs `pip install
+    'menagerie[tracing]'`. Empty: none are made; the trace id of a caller's `traceparent` is in the log all the same."""
+    model_metrics: bool = True
+    """Whether predicted classes, confidence, inputs out of range and drift against the card are measured."""
 
     @field_validator("repository", mode="before")
     @classmethod
@@ -85,10 +130,43 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Settings:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("--tls-certificate and --tls-key go together; one of them is missing")
+        if self.tls_client_ca and not self.tls_certificate:
+            raise ValueError("--tls-client-ca needs --tls-certificate and --tls-key")
+        return self
+
+    @model_validator(mode="after")
+    def _a_request_fits(self) -> Settings:
+        if self.max_inflight_mib < self.max_message_mib:
+            raise ValueError(
+                f"max_inflight_mib={self.max_inflight_mib} is less than max_message_mib={self.max_message_mib}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _nobody_listens_in(self) -> Settings:
+        if not (is_loopback(self.host) or self.tls_certificate or self.insecure):
+            raise ValueError(
+                f"--host {self.host} is open to the network: give --tls-certificate and --tls-key, or say --insecure "
+                "where the network is trusted"
+            )
+        return self
+
     @property
     def max_message_bytes(self) -> int:
         """Size of one request, in bytes."""
         return self.max_message_mib * 2**20
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def parse_settings(arguments: Sequence[str] | None = None) -> Settings:
@@ -114,20 +192,70 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> _Parser:
     parser = _Parser(
         prog="menagerie-serve",
+        usage="%(prog)s [--FLAG VALUE ...]",
         description="Serve models over gRPC.",
         epilog=f"Each flag can be set in the environment too: --max-batch-size as {ENV_PREFIX}MAX_BATCH_SIZE.",
         allow_abbrev=False,
     )
-    for name, field in Settings.model_fields.items():
-        text = " ".join((field.description or "").split())
-        if field.default is not PydanticUndefined and "Default" not in text:
-            text += f" Default: {field.default}."
-        many: dict[str, Any] = {"action": "append"} if name == "repository" else {}
-        parser.add_argument(_flag(name), help=text.replace("%", "%%"), metavar=_METAVARS.get(name, "N"), **many)
+    for title, names in _groups().items():
+        group = parser.add_argument_group(title)
+        for name in names:
+            _add_flag(group, name, Settings.model_fields[name])
     return parser
 
 
-_METAVARS = {"repository": "DIR", "host": "HOST", "device": "DEVICE", "server_name": "NAME", "log_level": "LEVEL"}
+def _groups() -> dict[str, list[str]]:
+    """Fields by the title that they stand under in --help; one that no title names stands under the last."""
+    groups: dict[str, list[str]] = {title: [] for title in (*_TITLES, "more")}
+    for name in Settings.model_fields:
+        title = next((title for title, names in _TITLES.items() if name in names), "more")
+        groups[title].append(name)
+    return {title: names for title, names in groups.items() if names}
+
+
+def _add_flag(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
+    text = " ".join((field.description or "").split())
+    unset = any(field.default is value for value in (PydanticUndefined, None, "", False))
+    if not unset and "Default" not in text:
+        text += f" Default: {'yes' if field.default is True else field.default}."
+    text = text.replace("%", "%%")
+    if field.annotation is bool:
+        group.add_argument(_flag(name), help=text, action=argparse.BooleanOptionalAction, default=None)
+        return
+    many: dict[str, Any] = {"action": "append"} if get_origin(field.annotation) is tuple else {}
+    group.add_argument(_flag(name), help=text, metavar=_METAVARS.get(name, "N"), **many)
+
+
+_TITLES = {
+    "models": {
+        *("repository", "device", "control_mode", "load_model", "poll_seconds", "model_metrics"),
+    },
+    "addresses": {"host", "port", "metrics_port", "server_name"},
+    "security": {
+        *("insecure", "tls_certificate", "tls_key", "tls_client_ca", "tokens", "public_health", "public_reflection"),
+        "admin",
+    },
+    "batches": {"max_batch_size", "max_queue_rows", "max_delay_ms", "decode_threads", "compute_threads"},
+    "limits": {
+        *("max_items_per_request", "max_message_mib", "max_inflight_mib", "max_image_pixels", "max_tensor_elements"),
+        *("max_tensor_rank", "max_string_bytes", "max_streams", "requests_per_second"),
+    },
+    "operation": {"drain_seconds", "log_level", "log_format", "otlp_endpoint"},
+}
+"""What --help shows together. A new field belongs into one of these."""
+_METAVARS = {
+    "repository": "DIR",
+    "host": "HOST",
+    "device": "DEVICE",
+    "server_name": "NAME",
+    "log_level": "LEVEL",
+    "log_format": "FORMAT",
+    "tls_certificate": "FILE",
+    "tls_key": "FILE",
+    "tls_client_ca": "FILE",
+    "tokens": "FILE",
+    "otlp_endpoint": "URL",
+}
 
 
 def _flag(name: str) -> str:

@@ -37,6 +37,12 @@ def test_flags_can_be_repeated_and_win_over_the_environment(monkeypatch: pytest.
         (["--max-queue-rows", "3"], "max_queue_rows=3 is less than max_items_per_request=256"),
         (["--log-level", "loud"], "--log-level 'loud'"),
         (["--nonsense"], "--nonsense"),
+        (["--host", "0.0.0.0"], "--host 0.0.0.0 is open to the network: give --tls-certificate and --tls-key, or say"),
+        (["--host", "::"], "--host :: is open to the network"),
+        (["--host", "models.example"], "--host models.example is open to the network"),
+        (["--tls-certificate", "a.pem"], "--tls-certificate and --tls-key go together"),
+        (["--tls-client-ca", "a.pem"], "--tls-client-ca needs --tls-certificate"),
+        (["--max-inflight-mib", "1"], "max_inflight_mib=1 is less than max_message_mib=64"),
     ],
 )
 def test_what_is_not_valid_is_named_with_its_value(flags: list[str], words: str) -> None:
@@ -54,3 +60,28 @@ def test_environment_errors_name_the_setting(monkeypatch: pytest.MonkeyPatch) ->
 def test_every_field_has_a_help_text() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description, name
+
+
+@pytest.mark.parametrize("flags", [["--insecure"], ["--tls-certificate", "a.pem", "--tls-key", "b.pem"]])
+def test_the_network_is_open_to_those_who_say_how_it_is_safe(flags: list[str]) -> None:
+    assert parse_settings(["--host", "0.0.0.0", *flags]).host == "0.0.0.0"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "::1", "localhost"])
+def test_the_loopback_needs_no_words(host: str) -> None:
+    assert parse_settings(["--host", host]).host == host
+
+
+def test_switches_are_flags_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MENAGERIE_ADMIN", "true")
+    assert parse_settings([]).admin
+    assert not parse_settings(["--no-admin"]).admin
+
+
+def test_help_shows_every_flag_under_a_title(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_settings(["--help"])
+    text = capsys.readouterr().out
+    assert all(f"--{name.replace('_', '-')}" in text for name in Settings.model_fields)
+    assert "security:" in text
+    assert "more:" not in text, "a new field has no title in service.settings"

@@ -120,6 +120,12 @@ async def test_a_graph_for_single_rows_serves_batches(calls: Calls) -> None:
     np.testing.assert_array_equal((await calls.infer("single-row", {"x": x}))["y"], 2 * x + 1)
 
 
+async def test_a_scalar_is_a_tensor_too(serve: Serve, tmp_path: Path) -> None:
+    add_plain(tmp_path, "scalar", plain_graphs.affine(()))
+    calls = await serve(tmp_path)
+    assert (await calls.infer("scalar", {"x": np.float32(4)}))["y"].tolist() == 9
+
+
 async def test_a_fixed_batch_takes_exactly_its_size(calls: Calls) -> None:
     x = np.ones((4, 3), np.float32)
     np.testing.assert_array_equal((await calls.infer("four-rows", {"x": x}))["y"], 2 * x + 1)
