@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from service.settings import Settings
+from service.settings import Settings, parse_settings
 from tests.conftest import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -40,6 +41,15 @@ def test_probes_and_services_name_the_ports_of_the_server() -> None:
     assert {port["targetPort"] for port in service["spec"]["ports"]} == set(ports)
     grace = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
     assert grace > defaults["drain_seconds"]
+
+
+def test_the_flags_of_the_container_are_those_of_the_server() -> None:
+    entry = json.loads(re.search(r"^ENTRYPOINT (.+)$", (ROOT / "Dockerfile").read_text(), re.M)[1])  # type: ignore[index]
+    (container,) = kubernetes_objects()[0]["spec"]["template"]["spec"]["containers"]
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["menagerie"]
+    for flags in (container["args"], compose["command"]):
+        settings = parse_settings([*entry[1:], *flags])
+        assert (settings.host, settings.insecure) == ("0.0.0.0", True)
 
 
 def test_compose_builds_this_repository_and_outlasts_the_drain() -> None:
