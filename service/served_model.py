@@ -121,7 +121,7 @@ class ServedModel:
                     pixels[index] = prepare_image(images[index], task.resize, max_pixels=self._max_pixels)
 
                 await self._decode_each("images", len(images), decode)
-            batch = {IMAGE_INPUT: pixels}
+            batch: Tensors = {IMAGE_INPUT: pixels}
             outputs = await self._batcher.submit(batch, (PROBABILITIES,), deadline=deadline, seats=seats)
         return _finite(outputs[PROBABILITIES])
 
@@ -171,12 +171,16 @@ class ServedModel:
         self._fresh_seconds = max(FRESH_SECONDS, 20 * (loop.time() - start))
         return True
 
+    async def retire(self) -> None:
+        """Answer everybody who still comes, which is nobody once the table gives another model, then close."""
+        await self._batcher.drained()
+        await self.close()
+
     async def close(self, timeout_seconds: float = 0.0) -> None:
         """Finish what is under way, then give memory back."""
         await self._batcher.close(timeout_seconds)
         self._backend.close()
         self._runner.shutdown(wait=False, cancel_futures=True)
-        self.metrics.removed()
 
     async def _compute(self, parts: Sequence[Tensors], outputs: Sequence[str]) -> Tensors:
         loop = asyncio.get_running_loop()
