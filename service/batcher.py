@@ -5,7 +5,7 @@ server batches much and an idle one answers at once. `max_delay_seconds` waits l
 
 - The line is bounded in rows; a request that does not fit is refused at the door. Callers whose inputs are still being
   decoded hold their seats already.
-- The earliest deadline goes first. A caller is told when its deadline passes, to the timer's precision, also while the
+- The earliest deadline goes first, among those of one priority. A caller is told when its deadline passes, to the timer's precision, also while the
   backend is busy; rows of cancelled and expired callers are dropped before compute.
 - A request of more rows than a batch may have is answered over several batches and joined again: the caller should not
   need to know how large a batch the server likes. The servicers limit the items of a request.
@@ -101,7 +101,9 @@ class Batcher:
         outputs: Sequence[str] = (),
         *,
         deadline: float | None = None,
+        priority: int = 0,
         seats: Seats | None = None,
+        counted: bool = True,
     ) -> Tensors:
         """Run the model on the rows of one request.
 
@@ -109,6 +111,8 @@ class Batcher:
             inputs: tensors with as many rows each.
             outputs: the outputs that are wanted; empty: all.
             deadline: time of the event loop at which the caller stops waiting.
+            priority: a smaller one goes first, whatever the deadlines.
+            counted: whether it is a request of somebody; False: a probe of the server's own.
             seats: those that were held for these rows; None: take some now.
 
         Returns:
@@ -121,8 +125,8 @@ class Batcher:
         """
         if seats is None:
             with self.hold(len(next(iter(inputs.values()))) if self._max_batch_rows else 1) as seats:
-                return await self._answer(seats, inputs, tuple(outputs), deadline)
-        return await self._answer(seats, inputs, tuple(outputs), deadline)
+                return await self._answer(seats, inputs, tuple(outputs), deadline, priority, counted)
+        return await self._answer(seats, inputs, tuple(outputs), deadline, priority, counted)
 
     @contextmanager
     def hold(self, rows: int) -> Iterator[Seats]:
@@ -144,6 +148,11 @@ class Batcher:
             self._seats.discard(seats)
             if not self._seats:
                 self._empty.set()
+
+    async def drained(self) -> None:
+        """Wait until nobody is here; new requests are still let in."""
+        while self._seats:
+            await self._empty.wait()
 
     async def close(self, timeout_seconds: float = 0.0) -> None:
         """Refuse new requests, finish those that are here, and fail with DrainingError what is not done in time."""
@@ -183,7 +192,15 @@ class Batcher:
             seats.used = True
             self._hold(-seats.rows)
 
-    async def _answer(self, seats: Seats, inputs: Tensors, outputs: tuple[str, ...], deadline: float | None) -> Tensors:
+    async def _answer(
+        self,
+        seats: Seats,
+        inputs: Tensors,
+        outputs: tuple[str, ...],
+        deadline: float | None,
+        priority: int,
+        counted: bool,
+    ) -> Tensors:
         assert not seats.used, "one submission per hold"
         loop = asyncio.get_running_loop()
         if self._stopped:
@@ -191,10 +208,14 @@ class Batcher:
         if deadline is not None and deadline <= loop.time():
             self._metrics.dropped("expired")
             raise DeadlineExpiredError
-        request = self._enter(seats, inputs, outputs, deadline)
+        request = self._enter(seats, inputs, outputs, deadline, priority)
+        request.counted = counted
         timer = None if deadline is None else loop.call_at(deadline, self._expire, request)
         try:
-            return await request.answer
+            answer = await request.answer
+            if counted:
+                self._metrics.answered(request.rows, request.queue_seconds, request.compute_seconds)
+            return answer
         except asyncio.CancelledError:
             late = deadline is not None and loop.time() >= deadline - _CANCEL_SLACK_SECONDS
             self._drop(request, "expired" if late else "cancelled")
@@ -203,12 +224,13 @@ class Batcher:
             if timer:
                 timer.cancel()
 
-    def _enter(self, seats: Seats, inputs: Tensors, outputs: tuple[str, ...], deadline: float | None) -> Request:
+    def _enter(
+        self, seats: Seats, inputs: Tensors, outputs: tuple[str, ...], deadline: float | None, priority: int
+    ) -> Request:
         """Put a request into the line, on its seats."""
         loop = asyncio.get_running_loop()
         arrived = loop.time()
-        # The first number is for priorities; all requests have the same one so far.
-        order = (0, arrived + PATIENCE_SECONDS if deadline is None else deadline, next(self._numbers))
+        order = (priority, arrived + PATIENCE_SECONDS if deadline is None else deadline, next(self._numbers))
         lane = _lane(inputs, outputs) if self._max_batch_rows else order
         request = seats.request = Request(inputs, seats.rows, outputs, lane, order, arrived, loop.create_future())
         self._give_back(seats)
@@ -259,7 +281,8 @@ class Batcher:
         now = asyncio.get_running_loop().time()
         for item in batch:
             if item.start == 0:
-                self._metrics.phase("queue", now - item.request.arrived)
+                item.request.queue_seconds = now - item.request.arrived
+                self._metrics.phase("queue", item.request.queue_seconds)
         self._metrics.queued(self.waiting_rows)
         await self._run(batch)
 
@@ -289,6 +312,10 @@ class Batcher:
         outputs = await self._compute([item.inputs for item in batch], batch[0].request.outputs)
         seconds = loop.time() - start
         self._metrics.phase("compute", seconds)
+        if any(item.request.counted for item in batch):
+            self._metrics.ran(sum(rows), seconds)
+        for item in batch:
+            item.request.compute_seconds += seconds
         self._seconds_per_row = 0.9 * self._seconds_per_row + 0.1 * seconds / sum(rows)
         if not self._max_batch_rows:
             return [outputs]

@@ -27,6 +27,7 @@ from prometheus_client import (
 from prometheus_client.exposition import ThreadingWSGIServer
 
 from service.errors import StartError
+from service.statistics import Statistics
 
 MODEL = ("model", "version")
 SECONDS = (
@@ -34,7 +35,7 @@ SECONDS = (
     *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
 )
 """Bounds of the latency buckets: a small model answers in a fraction of a millisecond."""
-STATES = ("LOADING", "READY", "FAILED")
+STATES = ("LOADING", "READY", "FAILED", "UNLOADING", "UNLOADED")
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -101,6 +102,8 @@ class ModelMetrics:
     def __init__(self, metrics: Metrics, model: str, version: str) -> None:
         self._metrics = metrics
         self._labels = (model, version)
+        self.statistics = Statistics()
+        """The sums since this object was made, that is, since the version was loaded."""
         self._phases = {
             phase: metrics.phase_seconds.labels(model, version, phase)
             for phase in ("decode", "queue", "compute", "encode", "total")
@@ -114,6 +117,10 @@ class ModelMetrics:
     def phase(self, name: str, seconds: float) -> None:
         """A part of a request took this long."""
         self._phases[name].observe(seconds)
+        if name == "decode":
+            self.statistics.decode.add(seconds)
+        elif name == "encode":
+            self.statistics.encode.add(seconds)
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
@@ -125,6 +132,26 @@ class ModelMetrics:
     def batch(self, rows: int) -> None:
         """A run of this many rows begins."""
         self._batch_rows.observe(rows)
+
+    def ran(self, rows: int, seconds: float) -> None:
+        """A run of this many rows, of which somebody asked for one at least, succeeded."""
+        self.statistics.ran(rows, seconds)
+
+    def answered(self, rows: int, queue_seconds: float, compute_seconds: float) -> None:
+        """The model is done with a request of this many rows."""
+        self.statistics.answered(rows, queue_seconds, compute_seconds)
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Count a request to the model, from its arrival to its answer or its failure."""
+        self.statistics.arrived()
+        start = perf_counter()
+        try:
+            yield
+        except BaseException:
+            self.statistics.fail.add(perf_counter() - start)
+            raise
+        self.statistics.success.add(perf_counter() - start)
 
     def queued(self, rows: int) -> None:
         """This many rows wait."""
@@ -143,7 +170,7 @@ class ModelMetrics:
         self._retried.inc()
 
     def state(self, name: str) -> None:
-        """The version is LOADING, READY or FAILED now."""
+        """The version is in this one of the `STATES` now."""
         for state in STATES:
             self._metrics.model_state.labels(*self._labels, state).set(state == name)
 

@@ -32,6 +32,12 @@ class Request:
     arrived: float
     """Time of the event loop."""
     answer: asyncio.Future[Tensors]
+    counted: bool = True
+    """Whether somebody asked; the server's own probes are left out of the statistics."""
+    queue_seconds: float = 0.0
+    """From its arrival to the first run with one of its rows."""
+    compute_seconds: float = 0.0
+    """The runs that it took part in, each as long as it was."""
     taken: int = 0
     """Rows that were cut off for a batch."""
     parts: list[Tensors] = field(default_factory=list)
