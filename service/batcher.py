@@ -5,8 +5,8 @@ server batches much and an idle one answers at once. `max_delay_seconds` waits l
 
 - The line is bounded in rows; a request that does not fit is refused at the door. Callers whose inputs are still being
   decoded hold their seats already.
-- The earliest deadline goes first, among those of one priority. A caller is told when its deadline passes, to the timer's precision, also while the
-  backend is busy; rows of cancelled and expired callers are dropped before compute.
+- The earliest deadline goes first, among those of one priority. A caller is told when its deadline passes, to the
+  timer's precision, also while the backend is busy; rows of cancelled and expired callers are dropped before compute.
 - A request of more rows than a batch may have is answered over several batches and joined again: the caller should not
   need to know how large a batch the server likes. The servicers limit the items of a request.
 - Only rows of equal shapes, types and wanted outputs are stacked.

@@ -44,18 +44,6 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         self._readiness = readiness
         self._max_message_bytes = max_message_bytes
         self._handlers: dict[str, Any] = {}
-        self._unary = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-
-    async def wait_idle(self, timeout_seconds: float) -> bool:
-        """Wait until no request is being answered (streams do not count); False: there still is one."""
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                await self._idle.wait()
-        except TimeoutError:
-            return False
-        return True
 
     async def intercept_service(
         self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], details: grpc.HandlerCallDetails
@@ -90,15 +78,9 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
 
     def _answer_unary(self, method: str, handler: Any) -> Callable[[bytes, Any], Awaitable[Any]]:
         async def answer(data: bytes, context: Any) -> Any:
-            self._unary += 1
-            self._idle.clear()
-            try:
+            with self._readiness.answering():
                 async with self._around(method, context):
                     return await handler.unary_unary(self._parse(data, handler.request_deserializer), context)
-            finally:
-                self._unary -= 1
-                if not self._unary:
-                    self._idle.set()
 
         return answer
 

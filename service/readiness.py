@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from service.entry import Entry
 from service.model_table import ModelTable
@@ -17,19 +19,45 @@ class Readiness:
 
     def __init__(self, table: ModelTable) -> None:
         self._table = table
-        self._draining = False
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.stopping = asyncio.Event()
+        """Set when the server begins to shut down."""
         self.changed = asyncio.Event()
         """Set when the answer may have changed; whoever waits for it replaces it."""
 
     @property
     def draining(self) -> bool:
         """Whether the server is shutting down."""
-        return self._draining
+        return self.stopping.is_set()
 
     def drain(self) -> None:
         """From now on the answer is no."""
-        self._draining = True
+        self.stopping.set()
         self.notify()
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """A request is being answered; a server that shuts down waits for it."""
+        self._in_flight += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._idle.set()
+
+    async def wait_idle(self, timeout_seconds: float) -> bool:
+        """Wait until no request is being answered; an open stream without one does not count. False: there still is
+        one."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def notify(self) -> None:
         """Wake those who watch."""
@@ -38,12 +66,12 @@ class Readiness:
 
     async def serving(self) -> bool:
         """Whether a request would be answered."""
-        if self._draining or not self._table.loaded:
+        if self.draining or not self._table.loaded:
             return False
         models = self._table.ready()
         answers = await asyncio.gather(*(model.works() for model in models))
-        return any(answers) and not self._draining
+        return any(answers) and not self.draining
 
     async def answers(self, entry: Entry) -> bool:
         """Whether one version answers."""
-        return entry.model is not None and not self._draining and await entry.model.works()
+        return entry.model is not None and not self.draining and await entry.model.works()

@@ -28,6 +28,7 @@ from menagerie.v1 import (
 from service.backend.contract import Backend
 from service.backend.device import CPU, choose_device
 from service.backend.onnx import OnnxBackend
+from service.catalog import ModelFolder
 from service.entry import State
 from service.errors import DeviceError, StartError
 from service.health import HealthServicer
@@ -67,7 +68,7 @@ class Server:
         self._choice = choose_device(settings.device)
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self._loaders = ThreadPoolExecutor(settings.compute_threads, thread_name_prefix="load")
-        self.table = ModelTable(self._start_model, self.metrics)
+        self.table = ModelTable(self._start_model, self.metrics, settings.repository)
         self.readiness = Readiness(self.table)
         self._interceptor = RequestInterceptor(
             self.metrics, self.readiness, max_message_bytes=settings.max_message_bytes
@@ -91,13 +92,13 @@ class Server:
             StartError: a port is in use.
         """
         settings = self.settings
-        self.table.discover(settings.repository)
+        found = self.table.discover()
         self._metrics_server = self.metrics.serve(settings.host, settings.metrics_port)
         self.port = self._bind(settings.host, settings.port)
         await self._grpc.start()
         log.info("serving gRPC on %s, metrics on %s", self.address, self.metrics_url)
         self._announce_device()
-        self._loading = asyncio.create_task(self._load())
+        self._loading = asyncio.create_task(self._load(found))
 
     async def wait_loaded(self) -> None:
         """Wait until every version is ready or has failed."""
@@ -111,7 +112,7 @@ class Server:
         if self._loading:
             self._loading.cancel()
             await asyncio.wait([self._loading])
-        if not await self._interceptor.wait_idle(self.settings.drain_seconds):
+        if not await self.readiness.wait_idle(self.settings.drain_seconds):
             log.warning("requests are still in flight after %g s; they fail now", self.settings.drain_seconds)
         await self.table.close(0)
         await self._grpc.stop(_FLUSH_SECONDS)
@@ -145,16 +146,16 @@ class Server:
         """Where Prometheus scrapes."""
         return f"http://{_bracketed(self.settings.host)}:{self.metrics_port}/metrics"
 
-    async def _load(self) -> None:
+    async def _load(self, found: dict[str, ModelFolder]) -> None:
         start = perf_counter()
-        await self.table.load()
+        await self.table.load_found(found)
         entries = self.table.entries()
         ready = sum(entry.state is State.READY for entry in entries)
         level = logging.INFO if ready else logging.ERROR
         log.log(level, "%d of %d models ready in %.0f ms", ready, len(entries), 1e3 * (perf_counter() - start))
         self.readiness.notify()
 
-    async def _start_model(self, found: ModelVersion) -> ServedModel:
+    async def _start_model(self, found: ModelVersion, config: str) -> ServedModel:  # noqa: ARG002
         metrics = self.metrics.for_model(found.name, found.version)
         load = partial(load_model, found.path, self._open, max_batch_rows=self.settings.max_batch_size)
         loaded = await asyncio.get_running_loop().run_in_executor(self._loaders, load)
