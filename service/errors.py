@@ -4,12 +4,24 @@ ServiceError
 ├── RequestError              INVALID_ARGUMENT    the caller sent something that cannot be used
 │   ├── TaskMismatchError     INVALID_ARGUMENT    the model answers another kind of question
 │   └── InvalidTensorError    INVALID_ARGUMENT    a tensor does not fit the model (tensor API)
+├── SequenceError             INVALID_ARGUMENT    the request does not say which sequence it is a step of
+│   └── SequenceNotStartedError INVALID_ARGUMENT  the sequence is not known, and the request is no start
+├── SequenceBrokenError       ABORTED             an earlier step of the sequence failed, this one was not run
+├── TooManySequencesError     RESOURCE_EXHAUSTED  as many sequences are alive as may be
 ├── InvalidItemsError         INVALID_ARGUMENT    some items of the request are bad; names each of them
 ├── MalformedMessageError     INVALID_ARGUMENT    the bytes are not the message that the RPC takes
 ├── MessageTooLargeError      RESOURCE_EXHAUSTED  the message is over the limit of bytes
+├── UnauthenticatedError      UNAUTHENTICATED     no token, or an unknown one
+├── PermissionDeniedError     PERMISSION_DENIED   the token has not the role that the RPC demands
+├── AdminDisabledError        PERMISSION_DENIED   the RPC changes the server, which is not enabled
+├── RateLimitedError          RESOURCE_EXHAUSTED  the client sends more requests in a second than it may
+├── TooManyStreamsError       RESOURCE_EXHAUSTED  as many streams are open as may be
+├── TooManyBytesError         RESOURCE_EXHAUSTED  the requests in flight are as large as they may be
 ├── ModelNotFoundError        NOT_FOUND           no model has that name
 ├── VersionNotFoundError      NOT_FOUND           the model has no such version
 ├── ModelNotReadyError        UNAVAILABLE         the version is loading or failed to load
+├── LoadError                 INTERNAL            a model that was to be loaded cannot be
+├── ControlError              FAILED_PRECONDITION the server does not load and unload on request
 ├── DrainingError             UNAVAILABLE         the server is shutting down
 ├── QueueFullError            RESOURCE_EXHAUSTED  more work waits than the server takes on
 ├── DeadlineExpiredError      DEADLINE_EXCEEDED   the caller's deadline passed before the answer was there
@@ -112,6 +124,53 @@ class InvalidTensorError(RequestError):
     reason = "INVALID_TENSOR"
 
 
+class SequenceError(RequestError):
+    """The model keeps state, and the request does not say which sequence it is a step of."""
+
+    reason = "INVALID_SEQUENCE"
+
+
+class SequenceNotStartedError(SequenceError):
+    """No sequence of that id is alive, and the request does not start one. Existing clients match the text."""
+
+    reason = "SEQUENCE_NOT_STARTED"
+
+    def __init__(self, sequence: object, model: str) -> None:
+        super().__init__(
+            "parameters[sequence_start]",
+            f"inference request for sequence {sequence} to model '{model}' must specify the START flag on the first "
+            "request of the sequence",
+            metadata={"sequence": sequence, "model": model},
+        )
+
+
+class SequenceBrokenError(ServiceError):
+    """An earlier step of the sequence failed while this one waited behind it."""
+
+    code, reason = "ABORTED", "SEQUENCE_BROKEN"
+
+    def __init__(self, sequence: object) -> None:
+        super().__init__(
+            f"an earlier step of sequence {sequence} failed, and this one was not run; the state is as it was before "
+            "that step: send it again, then this one",
+            metadata={"sequence": sequence},
+        )
+
+
+class TooManySequencesError(ServiceError):
+    """As many sequences of the model are alive as may be."""
+
+    code, reason = "RESOURCE_EXHAUSTED", "TOO_MANY_SEQUENCES"
+
+    def __init__(self, limit: int, *, retry_seconds: float) -> None:
+        super().__init__(
+            f"{limit} sequences of the model are alive, which is the limit; end those that are done, or raise the "
+            "server's --max-sequences",
+            metadata={"limit": limit},
+        )
+        self.retry_seconds = retry_seconds
+
+
 class MalformedMessageError(ServiceError):
     """The bytes of the request are not the message that the RPC takes."""
 
@@ -134,6 +193,71 @@ class MessageTooLargeError(ServiceError):
         )
         violation = Violation("request", type(self).reason, text)
         super().__init__(text, metadata={"bytes": size, "limit": limit}, violations=[violation])
+
+
+class UnauthenticatedError(ServiceError):
+    """The caller showed no token, or an unknown one."""
+
+    code, reason = "UNAUTHENTICATED", "UNAUTHENTICATED"
+
+
+class PermissionDeniedError(ServiceError):
+    """The caller is known, but has not the role that the RPC demands."""
+
+    code, reason = "PERMISSION_DENIED", "ROLE_MISSING"
+
+    def __init__(self, name: str, method: str, role: str) -> None:
+        super().__init__(
+            f"{name} may not call {method}: it demands the role {role}; ask the operator for it",
+            metadata={"name": name, "method": method, "role": role},
+        )
+
+
+class AdminDisabledError(ServiceError):
+    """The RPC changes the server, and the operator has not enabled that."""
+
+    code, reason = "PERMISSION_DENIED", "ADMIN_DISABLED"
+
+    def __init__(self, method: str) -> None:
+        text = f"{method} changes the server, which is not enabled; the operator can start it with --admin"
+        super().__init__(text, metadata={"method": method})
+
+
+class RateLimitedError(ServiceError):
+    """The client sends more requests in a second than it may."""
+
+    code, reason = "RESOURCE_EXHAUSTED", "RATE_LIMITED"
+
+    def __init__(self, requests_per_second: float, *, retry_seconds: float) -> None:
+        super().__init__(
+            f"more than {requests_per_second:g} requests in a second; try again in {retry_seconds:.2g} s, "
+            "or put more items into one request",
+            metadata={"requests_per_second": f"{requests_per_second:g}"},
+        )
+        self.retry_seconds = retry_seconds
+
+
+class TooManyStreamsError(ServiceError):
+    """As many streams are open as may be."""
+
+    code, reason, retry_seconds = "RESOURCE_EXHAUSTED", "TOO_MANY_STREAMS", 1.0
+
+    def __init__(self, limit: int) -> None:
+        text = f"{limit} streams are open, which is the limit; close one, or raise the server's --max-streams"
+        super().__init__(text, metadata={"limit": limit})
+
+
+class TooManyBytesError(ServiceError):
+    """The requests in flight are as large as they may be."""
+
+    code, reason, retry_seconds = "RESOURCE_EXHAUSTED", "TOO_MANY_BYTES", 0.5
+
+    def __init__(self, size: int, in_flight: int, limit: int) -> None:
+        super().__init__(
+            f"the requests in flight have {in_flight} bytes, {size} more would pass the limit of {limit}; try again, "
+            "or raise the server's --max-inflight-mib",
+            metadata={"bytes": size, "in_flight": in_flight, "limit": limit},
+        )
 
 
 class ModelNotFoundError(ServiceError):
@@ -174,6 +298,28 @@ class ModelNotReadyError(ServiceError):
         )
         if state == "LOADING":
             self.retry_seconds = 1.0
+
+
+class LoadError(ServiceError):
+    """A model that was to be loaded does not exist, or a version of it cannot be served; the index says why."""
+
+    code, reason = "INTERNAL", "LOAD_FAILED"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"failed to load '{name}', failed to poll from model repository", metadata={"model": name})
+
+
+class ControlError(ServiceError):
+    """The server does not load and unload on request."""
+
+    code, reason = "FAILED_PRECONDITION", "CONTROL_MODE"
+
+    def __init__(self, mode: str) -> None:
+        super().__init__(
+            f"explicit model load / unload is not allowed with --control-mode {mode}; start the server with "
+            "--control-mode explicit",
+            metadata={"control_mode": mode},
+        )
 
 
 class DrainingError(ServiceError):

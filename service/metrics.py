@@ -57,6 +57,10 @@ class Metrics:
         self.queue_rows = self._gauge("queue_rows", "Rows that wait for a model, those being decoded included", *MODEL)
         self.dropped = self._counter("dropped_requests", "Work dropped before compute", *MODEL, "reason")
         self.rejected = self._counter("rejected_requests", "Requests refused as the queue was full", *MODEL)
+        self.sequences = self._gauge("sequences", "Sequences whose state the server keeps", *MODEL)
+        self.sequences_ended = self._counter(
+            "sequences_ended", "Sequences by how they ended: ended, idle, restarted, failed", *MODEL, "reason"
+        )
         self.retried = self._counter("retried_batches", "Failed batches that were run again one by one", *MODEL)
         self.models_ready = self._gauge("models_ready", "Model versions that answer requests")
         self.model_state = self._gauge("model_state", "1 for the state that a version is in", *MODEL, "state")
@@ -165,6 +169,14 @@ class ModelMetrics:
         """A request was refused at the door."""
         self._rejected.inc()
 
+    def sequences(self, alive: int) -> None:
+        """So many sequences are alive."""
+        self._metrics.sequences.labels(*self._labels).set(alive)
+
+    def sequence_ended(self, reason: str) -> None:
+        """A sequence is gone: "ended", "idle", "restarted" or "failed"."""
+        self._metrics.sequences_ended.labels(*self._labels, reason).inc()
+
     def retried(self) -> None:
         """A batch failed and is run again one by one."""
         self._retried.inc()
@@ -185,7 +197,7 @@ class ModelMetrics:
         own = dict(zip(MODEL, self._labels, strict=True))
         metrics = self._metrics
         gauges = (metrics.model_device, metrics.model_state, metrics.load_seconds, metrics.golden_error)
-        for gauge in (*gauges, metrics.queue_rows):
+        for gauge in (*gauges, metrics.queue_rows, metrics.sequences):
             gauge.remove_by_labels(own)
 
 

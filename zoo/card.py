@@ -7,6 +7,9 @@ call it:
     image_classification  image    uint8   [N, H, W, 3]      probabilities float32 [N, K], logits float32 [N, K]
     text_classification   text     string  [N]               probabilities float32 [N, K], logits float32 [N, K]
     forecast              history  float32 [N, T, F]         forecast      float32 [N, H, targets]
+
+A forecaster may keep state between steps (`Card.state`): its graph takes one row at a time, [N, 1, F], and has an input
+and an output more for every tensor of the state.
 """
 
 from __future__ import annotations
@@ -105,6 +108,18 @@ class SeriesTask(_Part):
 Task = Annotated[ImageTask | TextTask | SeriesTask, Field(discriminator="kind")]
 
 
+class StateTensor(_Part):
+    """State that a recurrent model carries from one step to the next; zeros before the first one."""
+
+    input: str = Field(min_length=1)
+    """Graph input that takes the state, [N, *shape]."""
+    output: str = Field(min_length=1)
+    """Graph output that gives the next one, of the same shape."""
+    shape: tuple[Annotated[int, Field(ge=1)], ...]
+    """Without the batch axis."""
+    dtype: Literal["float16", "float32", "float64", "int32", "int64"] = "float32"
+
+
 class Provenance(_Part):
     """Where the model comes from."""
 
@@ -177,6 +192,19 @@ class Card(_Part):
     reference: dict[str, ColumnStatistics] = {}
     """Statistics of the training inputs, e.g. of each channel, of the number of tokens, of each feature."""
     golden: Golden = Golden()
+    state: tuple[StateTensor, ...] = ()
+    """What a forecaster carries from step to step. It then reads one row per request (`window_steps` 1), and the
+    history of a golden sample is fed row by row, from zero state; `expected` is the forecast after the last row."""
+
+    @model_validator(mode="after")
+    def _state_fits_task(self) -> Self:
+        if self.state and not (isinstance(self.task, SeriesTask) and self.task.window_steps == 1):
+            raise ValueError("state is for a forecast task with window_steps=1, which reads one row per request")
+        for kind, names in (("input", [s.input for s in self.state]), ("output", [s.output for s in self.state])):
+            taken = {SERIES_INPUT, FORECAST} & set(names)
+            if taken or len(set(names)) < len(names):
+                raise ValueError(f"state {kind}s {names} must differ from each other, {SERIES_INPUT} and {FORECAST}")
+        return self
 
     @model_validator(mode="after")
     def _golden_fits_task(self) -> Self:
@@ -184,6 +212,8 @@ class Card(_Part):
         for index, sample in enumerate(self.golden.samples):
             if getattr(sample, field) is None:
                 raise ValueError(f"golden.samples[{index}].{field} must be set for task {self.task.kind}")
+            if self.state and not sample.history:
+                raise ValueError(f"golden.samples[{index}].history must have a row")
         return self
 
     def headline(self) -> str:

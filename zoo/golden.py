@@ -1,4 +1,7 @@
-"""Golden samples: does a graph, on the device that runs it, still give what the trained torch model gave?"""
+"""Golden samples: does a graph, on the device that runs it, still give what the trained torch model gave?
+
+The history of a model with state is fed row by row, from zero state, as a stream of requests would.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ Run = Callable[[Tensors], Tensors]
 
 
 def check_golden(card: Card, run: Run) -> float:
-    """Run all golden samples as one batch and compare.
+    """Run all golden samples, as one batch where the model has no state, and compare.
 
     Returns:
         The largest error as a fraction of what the card tolerates: 0 is exact, 1 the limit; 0 without samples.
@@ -41,7 +44,8 @@ def check_golden(card: Card, run: Run) -> float:
     if not card.golden.samples:
         return 0.0
     output = output_name(card.task)
-    got = np.asarray(run(golden_inputs(card))[output], np.float64).reshape(len(card.golden.samples), -1)
+    answers = _stepped(card, run) if card.state else run(golden_inputs(card))[output]
+    got = np.asarray(answers, np.float64).reshape(len(card.golden.samples), -1)
     expected = np.array([sample.expected for sample in card.golden.samples], np.float64)
     if got.shape != expected.shape:
         raise GoldenError(f"golden samples: {output} has {got.shape[1]} values each, the card {expected.shape[1]}")
@@ -59,7 +63,7 @@ def check_golden(card: Card, run: Run) -> float:
 
 
 def golden_inputs(card: Card) -> Tensors:
-    """All golden samples as one batch of the graph's input."""
+    """All golden samples as one batch of the graph's inputs; of a model with state, their first steps."""
     values = [_model_input(card.task, sample) for sample in card.golden.samples]
     match card.task:
         case ImageTask():
@@ -67,7 +71,26 @@ def golden_inputs(card: Card) -> Tensors:
         case TextTask():
             return {TEXT_INPUT: np.array(values, dtype=object)}
         case SeriesTask():
-            return {SERIES_INPUT: np.stack(values)}
+            first = [value[:1] for value in values] if card.state else values
+            return {SERIES_INPUT: np.stack(first), **zero_state(card, len(values))}
+
+
+def zero_state(card: Card, rows: int = 1) -> Tensors:
+    """The state before the first step, by graph input: [rows, *shape] each; nothing for a model without state."""
+    return {state.input: np.zeros((rows, *state.shape), state.dtype) for state in card.state}
+
+
+def _stepped(card: Card, run: Run) -> list[NDArray[np.generic]]:
+    """The forecast after the last row of each sample."""
+    answers = []
+    for sample in card.golden.samples:
+        state = zero_state(card)
+        outputs: Tensors = {}
+        for row in sample.history or ():
+            outputs = run({SERIES_INPUT: np.array([[row]], np.float32), **state})
+            state = {part.input: outputs[part.output] for part in card.state}
+        answers.append(outputs[FORECAST])
+    return answers
 
 
 def output_name(task: Task) -> str:
