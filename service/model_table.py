@@ -183,20 +183,24 @@ class ModelTable:
             ]
             loaded = await asyncio.gather(*jobs)
             for number in set(entries) - set(folder.versions) - set(folder.problems):
-                self._job(self._remove(entries[number]))
+                self._job(self._remove(entries[number]))  # how long its requests take is nothing to wait for
             return all(loaded) and not folder.problems
 
     async def remove(self, name: str) -> None:
         """Let go of a model that its repository does not hold any more."""
         async with self._locks[name]:
-            await asyncio.gather(*(self._remove(entry) for entry in self.versions(name)))
+            for entry in self.versions(name):
+                self._job(self._remove(entry))
 
     async def close(self, timeout_seconds: float) -> None:
         """Close every model, those that are being retired included."""
-        for job in self._jobs:
+        jobs, models = list(self._jobs), {*self.ready(), *self._retiring}
+        for job in jobs:
             job.cancel()
-        models = {*self.ready(), *self._retiring}
-        await asyncio.gather(*(model.close(timeout_seconds) for model in models), *self._jobs, return_exceptions=True)
+        await asyncio.gather(*(model.close(timeout_seconds) for model in models))
+        await asyncio.gather(*jobs, return_exceptions=True)
+        for entry in self.entries():
+            self._metrics.for_model(entry.name, entry.version).removed()
         self._entries.clear()
 
     def _check_control(self) -> None:
@@ -212,25 +216,29 @@ class ModelTable:
             raise LoadError(name)
 
     async def _unload(self, name: str) -> None:
-        async with self._locks[name]:
+        async with self._locks[name]:  # a load that is under way ends first
             if name not in self._entries:
                 raise ModelNotFoundError(name, sorted(self._entries))
-            await asyncio.gather(*(self._let_go(entry) for entry in self.versions(name)))
+            leaving = [self._job(self._let_go(entry)) for entry in self.versions(name)]
+        await asyncio.gather(*leaving)
 
     def _enter(self, folder: ModelFolder) -> None:
         """Show what a folder holds; what it serves already stays."""
         entries = self._entries.setdefault(folder.name, {})
         for number in folder.versions:
-            if number not in entries or entries[number].state is State.UNLOADED:
+            if number not in entries or entries[number].state in (State.UNLOADING, State.UNLOADED):
                 entry = entries[number] = Entry(folder.name, number, folder.repository)
                 self._metrics.for_model(entry.name, number).state(entry.state)
         for number, reason in folder.problems.items():
             entry = entries.setdefault(number, Entry(folder.name, number, folder.repository))
-            if entry.reason != reason:
+            entry.stamp = ()
+            if not entry.reason.endswith(reason):
                 self._failed(entry, reason)
 
     async def _start(self, entry: Entry, found: Found, config: str) -> bool:
         begin = perf_counter()
+        if not entry.model:
+            entry.state, entry.reason = State.LOADING, "being loaded"
         try:
             model = await self._load_aside(found, config)
         except (ZooError, ServiceError) as exc:
@@ -274,22 +282,22 @@ class ModelTable:
         if model:
             await self._retire(model)
             log.info("model %s %d: unloaded", entry.name, entry.version)
-        metrics.removed()
         entry.state, entry.reason = State.UNLOADED, "unloaded"
+        if self._entries.get(entry.name, {}).get(entry.version) is entry:  # else it was loaded again meanwhile
+            metrics.removed()
 
     async def _remove(self, entry: Entry) -> None:
         await self._let_go(entry)
         entries = self._entries.get(entry.name, {})
         if entries.get(entry.version) is entry:
             del entries[entry.version]
-        if not entries:
-            self._entries.pop(entry.name, None)
+            if not entries:
+                del self._entries[entry.name]
 
     async def _retire(self, model: ServedModel) -> None:
-        """Let a model finish the requests that it has, however long that takes, then close it."""
         self._retiring.add(model)
         try:
-            await model.close(None)
+            await model.retire()
         finally:
             self._retiring.discard(model)
 
@@ -310,8 +318,14 @@ class ModelTable:
     def _job(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         job = asyncio.create_task(work)
         self._jobs.add(job)
-        job.add_done_callback(self._jobs.discard)
+        job.add_done_callback(self._ended)
         return job
+
+    def _ended(self, job: asyncio.Task[None]) -> None:
+        self._jobs.discard(job)
+        error = None if job.cancelled() else job.exception()
+        if error and not isinstance(error, ServiceError):  # a ServiceError is for the caller, where it still waits
+            log.error("a change of the models failed. This is a bug.", exc_info=error)
 
 
 _INDEX_STATES = {State.LOADING: "LOADING", State.READY: "READY", State.UNLOADING: "UNLOADING"}

@@ -25,6 +25,8 @@ _STATES = {
     State.LOADING: model_pb2.MODEL_STATE_LOADING,
     State.READY: model_pb2.MODEL_STATE_READY,
     State.FAILED: model_pb2.MODEL_STATE_FAILED,
+    State.UNLOADING: model_pb2.MODEL_STATE_UNLOADING,
+    State.UNLOADED: model_pb2.MODEL_STATE_UNLOADED,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -99,6 +99,13 @@ async def failure(call: Any) -> Failure:
     except grpc.aio.AioRpcError as exc:
         return _read(exc)
     raise AssertionError(f"the call did not fail: {response}")
+
+
+async def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait until something is true."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110  # it may be anything
+            await asyncio.sleep(0.005)
 
 
 def infer_request(

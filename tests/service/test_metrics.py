@@ -10,7 +10,7 @@ import grpc
 import numpy as np
 import pytest
 
-from tests.service.calls import Calls, failure, infer_request, picture
+from tests.service.calls import Calls, failure, infer_request, picture, until
 from tests.service.conftest import Serve
 
 CLASSIFY = "/menagerie.v1.PredictionService/ClassifyImages"
@@ -75,8 +75,8 @@ async def test_the_port_is_free_after_the_server_stopped(serve: Serve) -> None:
 
 
 async def test_the_gauges_of_a_closed_model_are_gone(calls: Calls) -> None:
-    model = calls.server.table.get("moods")
-    await model.close()
+    await calls.server.table.remove("moods")
+    await until(lambda: not calls.server.table.versions("moods"))
     assert await calls.metric("menagerie_model_device", model="moods") == 0
     assert await calls.metric("menagerie_model_device", model="shades") == 1
 

@@ -23,6 +23,8 @@ class ModelState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MODEL_STATE_LOADING: _ClassVar[ModelState]
     MODEL_STATE_READY: _ClassVar[ModelState]
     MODEL_STATE_FAILED: _ClassVar[ModelState]
+    MODEL_STATE_UNLOADING: _ClassVar[ModelState]
+    MODEL_STATE_UNLOADED: _ClassVar[ModelState]
 TASK_UNSPECIFIED: Task
 TASK_IMAGE_CLASSIFICATION: Task
 TASK_TEXT_CLASSIFICATION: Task
@@ -31,6 +33,8 @@ MODEL_STATE_UNSPECIFIED: ModelState
 MODEL_STATE_LOADING: ModelState
 MODEL_STATE_READY: ModelState
 MODEL_STATE_FAILED: ModelState
+MODEL_STATE_UNLOADING: ModelState
+MODEL_STATE_UNLOADED: ModelState
 
 class ModelRef(_message.Message):
     __slots__ = ("name", "version")
