@@ -41,6 +41,8 @@ FRESH_SECONDS = 1.0
 """A run that ended no longer ago than this proves as much as a probe; longer for a slow model."""
 BUSY_SECONDS = 10.0
 """A model whose queue is full works, if a run ended no longer ago than this."""
+PRIORITY_LEVELS, DEFAULT_PRIORITY = 3, 2
+"""Of the tensor API: 1 goes first; 0, or a number that is no level, is the default."""
 _INLINE_CHARACTERS = 10_000
 _INLINE_ITEMS = 4
 
@@ -79,12 +81,15 @@ class ServedModel:
         self._last_success = float("-inf")
         self._fresh_seconds = FRESH_SECONDS
         limit = self.signature.max_batch
+        self.max_batch_rows = settings.max_batch_size if limit is None else limit
+        """Rows that one run may have; 0: the model has no batch axis."""
+        self.max_delay_seconds = settings.max_delay_ms / 1e3
         self._batcher = Batcher(
             self._compute,
             metrics,
-            max_batch_rows=settings.max_batch_size if limit is None else limit,
+            max_batch_rows=self.max_batch_rows,
             max_queue_rows=settings.max_queue_rows,
-            max_delay_seconds=settings.max_delay_ms / 1e3,
+            max_delay_seconds=self.max_delay_seconds,
         )
 
     @property
@@ -151,9 +156,12 @@ class ServedModel:
             outputs = await self._batcher.submit(batch, (FORECAST,), deadline=deadline, seats=seats)
         return _finite(outputs[FORECAST])
 
-    async def infer(self, inputs: Tensors, outputs: Sequence[str], deadline: float | None) -> Tensors:
+    async def infer(
+        self, inputs: Tensors, outputs: Sequence[str], deadline: float | None, *, priority: int = 0
+    ) -> Tensors:
         """Run the graph on tensors that fit its signature; `outputs` empty: all. Errors as `Batcher.submit`."""
-        return await self._batcher.submit(inputs, outputs, deadline=deadline)
+        level = priority if 1 <= priority <= PRIORITY_LEVELS else DEFAULT_PRIORITY
+        return await self._batcher.submit(inputs, outputs, deadline=deadline, priority=level - DEFAULT_PRIORITY)
 
     async def works(self) -> bool:
         """Whether the model answers: by a run that just ended, or else by a probe."""
@@ -162,7 +170,7 @@ class ServedModel:
         if self.probe is None or start - self._last_success < self._fresh_seconds:
             return True
         try:
-            await self._batcher.submit(self.probe, deadline=start + PROBE_SECONDS)
+            await self._batcher.submit(self.probe, deadline=start + PROBE_SECONDS, counted=False)
         except QueueFullError:
             return start - self._last_success < BUSY_SECONDS
         except ServiceError:
