@@ -80,6 +80,8 @@ class TextSettings(RunSettings):
     """Decoupled weight decay; biases are left out."""
     clip_norm: float | None = Field(default=1.0, gt=0)
     """Clip gradients at this norm."""
+    monitor: Literal["log_loss", "accuracy"] = "log_loss"
+    """What decides on the validation part which epoch is best; log loss is steadier where that part is small."""
     patience: int = Field(default=3, ge=1)
     """Stop after this many epochs without a better validation score."""
 

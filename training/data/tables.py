@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from training.data.split import chronological_split, file_sha256, manifest_hash
+from training.data.split import chronological_split
 from training.errors import DataError
+from training.hashing import file_sha256, manifest_hash
 from training.series_settings import SeriesSettings
 from zoo.series import read_table
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.data.split import manifest_hash, stratified_split
+from training.data.split import stratified_split
 from training.data.texts import LabelledTexts, read_texts
 from training.errors import SettingsError
+from training.hashing import manifest_hash
 from training.text_settings import TextSettings
 
 

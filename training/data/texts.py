@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.data.split import file_sha256, manifest_hash
 from training.errors import DataError
+from training.hashing import file_sha256, manifest_hash
 from zoo.errors import InputError
 from zoo.text import prepare_text
 
@@ -29,7 +29,7 @@ class LabelledTexts:
     skipped: int
     """Rows that were left out because their text is empty."""
     sha256: str
-    """Over the files, see `training.data.split.manifest_hash`."""
+    """Over the files, see `training.hashing.manifest_hash`."""
 
     def class_names(self) -> tuple[str, ...]:
         """The distinct labels; numbers in the order of their values, words alphabetically.

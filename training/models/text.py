@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torchmetrics import Metric
 
 from training.models.ngrams import PADDING_ID, ngram_buckets
 from training.models.recurrent import CellKind, Recurrent
@@ -108,3 +109,23 @@ class CommitteeLoss(nn.CrossEntropyLoss):
         if input.ndim == 3:
             target = target.unsqueeze(1).expand(-1, input.shape[2])
         return super().forward(input, target)
+
+
+class LogLoss(Metric):
+    """Mean negative log-likelihood of the true class, in nats, of logits [N, classes]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
+        self.total: Tensor
+        self.count: Tensor
+
+    def update(self, logits: Tensor, classes: Tensor) -> None:
+        """Add a batch."""
+        self.total += nn.functional.cross_entropy(logits, classes, reduction="sum")
+        self.count += len(classes)
+
+    def compute(self) -> Tensor:
+        """The mean of all batches."""
+        return self.total / self.count

@@ -23,7 +23,7 @@ from training.export.provenance import describe_run
 from training.export.text import export_text, make_torch_run, parity_batches, text_tensor
 from training.fit import FitResult, fit, make_run_folder
 from training.models.naive_bayes import Blend, HashedNaiveBayes
-from training.models.text import Committee, CommitteeLoss, TextClassifier
+from training.models.text import Committee, CommitteeLoss, LogLoss, TextClassifier
 from training.models.vectors import load_vectors
 from training.text_settings import TextSettings
 from zoo.card import PROBABILITIES, Card, ColumnStatistics, Golden, GoldenSample, TextTask
@@ -162,13 +162,15 @@ def _fit(
     run_folder: Path,
     console: Console,
 ) -> FitResult:
+    by_loss = settings.monitor == "log_loss"
     return fit(
         network,
         training_batches(train, settings.batch_size, settings.seed, workers=settings.workers),
         evaluation_batches(validation, _EVALUATION_BATCH),
         settings,
         loss=CommitteeLoss(label_smoothing=settings.label_smoothing),
-        metric=MulticlassAccuracy(max(train.classes) + 1, average="micro"),
+        metric=LogLoss() if by_loss else MulticlassAccuracy(max(train.classes) + 1, average="micro"),
+        mode="min" if by_loss else "max",
         run_folder=run_folder,
         console=console,
     )

@@ -47,7 +47,7 @@ def settings(data: Path = DATA, output: Path = OUTPUT, seed: int = 0) -> TextSet
         label_smoothing=0.05,
         batch_size=32,
         epochs=10,
-        patience=4,
+        patience=10,
         seed=seed,
     )
 

@@ -42,6 +42,7 @@ def settings(data: Path = DATA, output: Path = OUTPUT) -> TextSettings:
         batch_size=128,
         learning_rate=3e-3,
         epochs=4,
+        monitor="accuracy",
         patience=4,
     )
 
