@@ -98,6 +98,8 @@ def fit(
         trainer = _make_trainer(settings, run_folder, [checkpoint, stopping], with_bar)
         with _stop_on_interrupt(trainer, console) as interrupted:
             trainer.fit(module, train, validation)
+    if not module.history:
+        raise KeyboardInterrupt  # before there was anything to keep
     module.cpu()
     module.load_state_dict(torch.load(checkpoint.best_model_path, weights_only=True, map_location="cpu")["state_dict"])
     model.eval()

@@ -51,8 +51,8 @@ def fit_head(
     head.train()
     return fit(
         head,
-        _loader(features[0], settings, shuffle=True),
-        _loader(features[1], settings, shuffle=False),
+        _loader(features[0], settings, shuffle=True, workers=0),
+        _loader(features[1], settings, shuffle=False, workers=0),
         settings,
         loss=_loss(settings),
         metric=MulticlassAccuracy(backbone.classes, average="micro"),
@@ -80,8 +80,8 @@ def fit_network(
     body = [parameter for name, parameter in named if name not in backbone.head_keys]
     return fit(
         classifier,
-        _loader(train, settings, shuffle=True),
-        _loader(validation, settings, shuffle=False),
+        _loader(train, settings, shuffle=True, workers=settings.workers),
+        _loader(validation, settings, shuffle=False, workers=settings.workers),
         settings,
         loss=_loss(settings),
         metric=MulticlassAccuracy(backbone.classes, average="micro"),
@@ -111,7 +111,7 @@ def _head_inputs(
     console: Console,
     what: str,
 ) -> TensorDataset:
-    loader = _loader(images, settings, shuffle=False)
+    loader = _loader(images, settings, shuffle=False, workers=settings.workers)
     device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
     classifier.to(device)
     features: list[Tensor] = []
@@ -150,7 +150,7 @@ def _loss(settings: ImageSettings) -> Callable[[Tensor, Tensor], Tensor]:
     return partial(classification_loss, label_smoothing=settings.label_smoothing)
 
 
-def _loader(data: Dataset[Any], settings: ImageSettings, *, shuffle: bool) -> DataLoader[Any]:
+def _loader(data: Dataset[Any], settings: ImageSettings, *, shuffle: bool, workers: int) -> DataLoader[Any]:
     # Batch norm cannot train on a batch of one image; where such a rest would remain, it is dropped.
     count = len(data)  # type: ignore[arg-type]
     rest_of_one = shuffle and count > settings.batch_size and count % settings.batch_size == 1
@@ -159,6 +159,6 @@ def _loader(data: Dataset[Any], settings: ImageSettings, *, shuffle: bool) -> Da
         settings.batch_size,
         shuffle=shuffle,
         drop_last=rest_of_one,
-        num_workers=settings.workers,
-        persistent_workers=settings.workers > 0,
+        num_workers=workers,
+        persistent_workers=workers > 0,
     )

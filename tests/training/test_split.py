@@ -6,8 +6,9 @@ from collections import Counter
 
 import pytest
 
-from training.data.split import chronological_split, content_hash, stratified_split
+from training.data.split import chronological_split, stratified_split
 from training.errors import DataError, SettingsError
+from training.hashing import manifest_hash
 
 LABELS = [0] * 100 + [1] * 40 + [2] * 20
 
@@ -47,8 +48,8 @@ def test_a_chronological_split_keeps_the_order() -> None:
     assert split.parts() == {"train": (0, 1, 2, 3, 4), "validation": (5, 6), "test": (7, 8, 9)}
 
 
-def test_the_content_hash_depends_on_names_and_contents_but_not_on_order() -> None:
-    items = [("a/1", b"x"), ("b/2", b"y")]
-    assert content_hash(items) == content_hash(reversed(items))
-    assert content_hash(items) != content_hash([("a/1", b"y"), ("b/2", b"x")])
-    assert content_hash(items) != content_hash([("a/1", b"x"), ("b/3", b"y")])
+def test_the_hash_of_a_manifest_depends_on_names_and_contents_but_not_on_order() -> None:
+    items = [("a/1", "0f"), ("b/2", "1e")]
+    assert manifest_hash(items) == manifest_hash(reversed(items))
+    assert manifest_hash(items) != manifest_hash([("a/1", "1e"), ("b/2", "0f")])
+    assert manifest_hash(items) != manifest_hash([("a/1", "0f"), ("b/3", "1e")])

@@ -23,8 +23,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
-from training.data.split import Split, manifest_hash, stratified_split
+from training.data.split import Split, stratified_split
 from training.errors import DataError
+from training.hashing import manifest_hash
 from zoo.card import IMAGE_INPUT, ColumnStatistics, Resize
 from zoo.errors import InputError
 from zoo.golden import Tensors
@@ -205,11 +206,15 @@ def _list_part(root: Path, part: Path, classes: tuple[str, ...]) -> Iterator[Ima
     if extra:
         raise DataError(f"{part} has the class {extra[0]!r}, which {root / _TRAIN} has not")
     for label, name in enumerate(classes):
-        paths = sorted(path for path in (part / name).glob("**/*") if path.suffix.lower() in SUFFIXES)
+        paths = sorted(path for path in (part / name).glob("**/*") if _is_image(path))
         if not paths:
             raise DataError(f"{part / name} has no images ({', '.join(SUFFIXES)}); fill it or remove it")
         for path in paths:
             yield ImageFile(path, path.relative_to(root).as_posix(), label, part.name == _VALIDATION and part != root)
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def _load(file: ImageFile, resize: Resize) -> tuple[NDArray[np.uint8], str] | str:

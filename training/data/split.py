@@ -1,11 +1,9 @@
-"""Splitting data into training, validation and test parts, reproducibly, and hashing what was used."""
+"""Splitting data into training, validation and test parts, reproducibly."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -77,27 +75,6 @@ def chronological_split(count: int, *, validation: float, test: float) -> Split:
         raise DataError(f"{count} item(s) cannot be cut into training, validation and test parts")
     parts = tuple(range(first)), tuple(range(first, second)), tuple(range(second, count))
     return Split(*parts, f"chronological: {_counts(*parts)}")
-
-
-def content_hash(items: Iterable[tuple[str, bytes]]) -> str:
-    """SHA-256 over the names and contents of all items, independent of their order.
-
-    Args:
-        items: a name, unique and free of machine paths (`train/daisy/1.jpg`), and the bytes behind it.
-    """
-    return manifest_hash((name, hashlib.sha256(content).hexdigest()) for name, content in items)
-
-
-def manifest_hash(digests: Iterable[tuple[str, str]]) -> str:
-    """SHA-256 over the lines `<sha256 of an item>  <its name>`, sorted by name: what `sha256sum` of a listing gives."""
-    lines = [f"{digest}  {name}\n" for name, digest in sorted(digests)]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _part_size(count: int, share: float) -> int:

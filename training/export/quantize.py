@@ -39,6 +39,7 @@ def quantize_int8(onnx_bytes: bytes, calibration: Iterable[Tensors]) -> bytes:
         # Inferred shapes contradict the tensors that the quantiser adds.
         del model.graph.value_info[:]
         source.write_bytes(model.SerializeToString())
+        convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
         level = logging.root.level
         logging.root.setLevel(logging.ERROR)  # it recommends a preparation that the exporter has done already
         try:
@@ -52,9 +53,7 @@ def quantize_int8(onnx_bytes: bytes, calibration: Iterable[Tensors]) -> bytes:
                 weight_type=QuantType.QInt8,
                 calibrate_method=CalibrationMethod.MinMax,
                 op_types_to_quantize=_OPERATORS,
-                nodes_to_exclude=[node.name for node in model.graph.node if node.op_type == "Conv"][
-                    :_FLOAT_CONVOLUTIONS
-                ],
+                nodes_to_exclude=convolutions[:_FLOAT_CONVOLUTIONS],
                 extra_options={"CalibMovingAverage": True},
             )
         finally:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from training.errors import WeightsError
+from training.hashing import file_sha256
 from training.models.backbones import TIMM_PREFIX, Backbone
 
 StateDict = dict[str, Tensor]
@@ -39,6 +39,13 @@ class LoadReport:
     mismatched: tuple[str, ...]
     """In both, with different shapes, as `fc.weight [1000, 512] instead of [5, 512]`."""
     notes: tuple[str, ...] = ()
+    sha256: str = ""
+    """Of the file that the weights come from."""
+
+    @property
+    def origin(self) -> str:
+        """Where the weights come from, for a card."""
+        return f"{self.source}, sha256 {self.sha256}" if self.sha256 else self.source
 
     def lines(self) -> list[str]:
         """The report for people."""
@@ -65,7 +72,7 @@ def load_weights(backbone: Backbone, weights: str) -> LoadReport:
         return _load_state(backbone, fetch_pretrained(backbone.name), f"the pre-trained weights of {backbone.name}", ())
     path = Path(weights).expanduser()
     state, notes = read_weights(path)
-    return _load_state(backbone, state, path.name, notes)
+    return replace(_load_state(backbone, state, path.name, notes), sha256=file_sha256(path))
 
 
 def read_weights(path: Path) -> tuple[StateDict, tuple[str, ...]]:
@@ -176,8 +183,7 @@ def _check_hash(path: Path) -> tuple[str, ...]:
     match = _HASH_IN_NAME.search(path.stem)
     if not match:
         return ()
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = file_sha256(path)
     if digest.startswith(match[1]):
         return (f"SHA-256 {match[1]} in the file name is right",)
     if path.suffix == ".safetensors":

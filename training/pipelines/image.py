@@ -83,7 +83,7 @@ def train_image(
             data=data_name or settings.data.resolve().name,
             data_sha256=data.images.sha256,
             split=data.split.description,
-            weights_source=load_report.source if load_report else "",
+            weights_source=load_report.origin if load_report else "",
         ),
         test_metrics=chosen.test.metrics(),
         tried=tried,

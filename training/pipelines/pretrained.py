@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from training.data.split import file_sha256
 from training.errors import DataError, WeightsError
 from training.export.gate import BATCH_SIZES, check_parity, publish_checked
 from training.export.golden import FLOAT_TOLERANCE, generated_images, make_golden
@@ -100,14 +99,11 @@ def _check_head(backbone: Backbone, report: LoadReport) -> None:
 
 
 def _describe(settings: PretrainedSettings, report: LoadReport) -> Provenance:
-    source = report.source
-    if settings.weights != "pretrained":
-        source = f"{source}, sha256 {file_sha256(Path(settings.weights).expanduser())}"
     return Provenance(
         created=now(),
         recipe=f"python -m training pretrained {settings.backbone}",
         data="as published with the weights",
         data_sha256="",
-        weights_source=source,
+        weights_source=report.origin,
         versions=software_versions(),
     )
