@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 
 from service.errors import StartError
+from service.logs import configure_logging
 from service.server import serve
 from service.settings import parse_settings
 from zoo.errors import ZooError
@@ -16,9 +16,7 @@ def main() -> None:
     """Serve until SIGTERM or SIGINT; exit code 2, with one line, where the server cannot start as it was asked to."""
     try:
         settings = parse_settings()
-        logging.basicConfig(
-            level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
-        )
+        configure_logging(settings.log_level, settings.log_format)
         asyncio.run(serve(settings))
     except (StartError, ZooError) as exc:
         print(f"menagerie-serve: {exc}", file=sys.stderr)

@@ -1,4 +1,5 @@
-"""Around every RPC: its id, its size, its errors as google.rpc.Status, its metrics, and a log line where it fails."""
+"""Around every RPC: who may call it, its id, its size, its rate, its errors as google.rpc.Status, its metrics,
+its span, and a log line where it fails."""
 
 from __future__ import annotations
 
@@ -6,8 +7,9 @@ import asyncio
 import logging
 import re
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from time import perf_counter
 from typing import Any
 
@@ -15,6 +17,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
+from service.access import HEALTH_RPCS, ROLES, Gate
 from service.call import Call, current_call
 from service.convert.status import to_status
 from service.errors import (
@@ -25,72 +28,128 @@ from service.errors import (
     ServiceError,
     UnexpectedError,
 )
-from service.metrics import Metrics
+from service.logs import FIELDS
+from service.metrics import Metrics, traced_phases
+from service.quota import Quota, RateLimit
 from service.readiness import Readiness
+from service.settings import Settings
+from service.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
 REQUEST_ID = "x-request-id"
 _STATUS_DETAILS = "grpc-status-details-bin"
-_HEALTH = "/grpc.health.v1.Health/"
 _GOOD_ID = re.compile(r"[!-~]{1,128}")
+_UNKNOWN_METHOD = "unknown"
+"""Stands in metrics for the names of RPCs that callers made up."""
+
+# gRPC runs an RPC in one task, from the interceptor through the handler.
+_caller: ContextVar[str] = ContextVar("caller", default="")
 
 
 class RequestInterceptor(grpc.aio.ServerInterceptor):
     """The one interceptor: an RPC cannot get past a part of it."""
 
-    def __init__(self, metrics: Metrics, readiness: Readiness, *, max_message_bytes: int) -> None:
+    def __init__(
+        self, metrics: Metrics, readiness: Readiness, gate: Gate, tracing: Tracing, settings: Settings
+    ) -> None:
         self._metrics = metrics
         self._readiness = readiness
-        self._max_message_bytes = max_message_bytes
+        self._gate = gate
+        self._tracing = tracing
+        self._max_message_bytes = settings.max_message_bytes
+        self._rate = RateLimit(settings.requests_per_second)
+        self._quota = Quota(max_streams=settings.max_streams, max_bytes=settings.max_inflight_mib * 2**20)
+        # Health may be open to everybody: its watchers must not take the streams of others.
+        self._health_quota = Quota(max_streams=settings.max_streams, max_bytes=settings.max_message_bytes)
         self._handlers: dict[str, Any] = {}
 
     async def intercept_service(
         self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], details: grpc.HandlerCallDetails
     ) -> Any:
-        """Give the RPC's handler, wrapped."""
-        wrapped = self._handlers.get(details.method)
+        """Give the RPC's handler, wrapped; or one that refuses before a byte of the request is read."""
+        method = details.method
+        try:
+            _caller.set(self._gate.check(method, _text(details.invocation_metadata, "authorization")))
+        except ServiceError as exc:
+            return self._refusal(method, exc)
+        wrapped = self._handlers.get(method)
         if wrapped is None:
             handler = await continuation(details)
             if handler is None:  # gRPC answers UNIMPLEMENTED
                 return None
-            wrapped = self._handlers[details.method] = self._wrap(details.method, handler)
+            if method not in ROLES:
+                log.error("%s has no role in service.access. This is a bug.", method)
+                return self._refusal(method, UnexpectedError())
+            wrapped = self._handlers[method] = self._wrap(method, handler)
         return wrapped
 
+    def _refusal(self, method: str, error: ServiceError) -> Any:
+        async def refuse(requests: Any, context: Any) -> AsyncIterator[Any]:  # noqa: ARG001
+            async with self._around(method if method in ROLES else _UNKNOWN_METHOD, context):
+                raise error
+            yield
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
     def _wrap(self, method: str, handler: Any) -> Any:
+        # Without a deserializer the handler gets the bytes, whose size and form it then checks itself.
         if handler.unary_unary:
-            # Without a deserializer the handler gets the bytes, whose size and form it then checks itself.
             return grpc.unary_unary_rpc_method_handler(
                 self._answer_unary(method, handler), None, handler.response_serializer
             )
         if handler.unary_stream:
             return grpc.unary_stream_rpc_method_handler(
-                self._answer_stream(method, handler.unary_stream),
-                handler.request_deserializer,
-                handler.response_serializer,
+                self._answer_watch(method, handler), None, handler.response_serializer
             )
         assert handler.stream_stream, "the server has no RPC of the fourth kind"
         return grpc.stream_stream_rpc_method_handler(
-            self._answer_stream(method, handler.stream_stream),
-            handler.request_deserializer,
-            handler.response_serializer,
+            self._answer_stream(method, handler), None, handler.response_serializer
         )
 
     def _answer_unary(self, method: str, handler: Any) -> Callable[[bytes, Any], Awaitable[Any]]:
         async def answer(data: bytes, context: Any) -> Any:
             with self._readiness.answering():
-                async with self._around(method, context):
-                    return await handler.unary_unary(self._parse(data, handler.request_deserializer), context)
+                async with self._around(method, context) as call:
+                    if method not in HEALTH_RPCS:
+                        self._rate.take(_client(call, context))
+                    with self._quota_of(method).request(len(data)):
+                        return await handler.unary_unary(self._parse(data, handler.request_deserializer), context)
 
         return answer
 
-    def _answer_stream(self, method: str, behaviour: Callable[[Any, Any], AsyncIterator[Any]]) -> Any:
-        async def answer(request: Any, context: Any) -> AsyncIterator[Any]:
+    def _answer_watch(self, method: str, handler: Any) -> Callable[[bytes, Any], AsyncIterator[Any]]:
+        async def answer(data: bytes, context: Any) -> AsyncIterator[Any]:
             async with self._around(method, context):
-                async for response in behaviour(request, context):
-                    yield response
+                with self._quota_of(method).stream():
+                    request = self._parse(data, handler.request_deserializer)
+                    async for response in handler.unary_stream(request, context):
+                        yield response
 
         return answer
+
+    def _answer_stream(self, method: str, handler: Any) -> Callable[[Any, Any], AsyncIterator[Any]]:
+        async def answer(data: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
+            async with self._around(method, context) as call:
+                with self._quota_of(method).stream():
+                    requests = self._read(data, handler.request_deserializer, _client(call, context))
+                    async for response in handler.stream_stream(requests, context):
+                        yield response
+
+        return answer
+
+    async def _read(
+        self, stream: AsyncIterator[bytes], deserialize: Callable[[bytes], Any], client: str
+    ) -> AsyncIterator[Any]:
+        """The requests of a stream, no faster than the client may send; each counts until the next is asked for."""
+        async for data in stream:
+            if wait := self._rate.reserve(client):
+                await asyncio.sleep(wait)
+            with self._quota.request(len(data)):
+                yield self._parse(data, deserialize)
+
+    def _quota_of(self, method: str) -> Quota:
+        return self._health_quota if method in HEALTH_RPCS else self._quota
 
     def _parse(self, data: bytes, deserialize: Callable[[bytes], Any]) -> Any:
         if len(data) > self._max_message_bytes:
@@ -101,23 +160,27 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
             raise MalformedMessageError(len(data)) from exc
 
     @asynccontextmanager
-    async def _around(self, method: str, context: Any) -> AsyncIterator[None]:
-        call = Call(method, _request_id(context))
+    async def _around(self, method: str, context: Any) -> AsyncIterator[Call]:
+        metadata = dict(context.invocation_metadata() or ())
+        call = Call(method, _request_id(metadata), caller=_caller.get())
         current_call.set(call)
         context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
-        start = perf_counter()
+        span, start = self._tracing.begin(call, metadata), perf_counter()
+        phases = traced_phases()
         try:
             with self._metrics.in_flight.track_inprogress():
-                if self._readiness.draining and not method.startswith(_HEALTH):
+                if self._readiness.draining and method not in HEALTH_RPCS:
                     raise DrainingError
-                yield
+                yield call
         except asyncio.CancelledError:
             remaining = context.time_remaining()
             expired = remaining is not None and remaining <= 0
-            self._count(call, "DEADLINE_EXCEEDED" if expired else "CANCELLED", "EXPIRED" if expired else "CANCELLED")
+            call.code = "DEADLINE_EXCEEDED" if expired else "CANCELLED"
+            self._count(call, "EXPIRED" if expired else "CANCELLED")
             raise
         except grpc.aio.AbortError:  # by a servicer that is not ours, or health
-            self._count(call, context.code().name, "ABORTED")
+            call.code = context.code().name
+            self._count(call, "ABORTED")
             raise
         except ServiceError as exc:
             await self._fail(call, context, exc, start)
@@ -125,37 +188,57 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
             log.exception("%s %s: unexpected. This is a bug.", call.request_id, method)
             await self._fail(call, context, UnexpectedError(), start)
         else:
-            self._count(call, "OK")
+            self._count(call)
             if call.metrics:
                 call.metrics.phase("total", perf_counter() - start)
+        finally:
+            self._tracing.end(span, call, call.code, phases)
 
     async def _fail(self, call: Call, context: Any, error: ServiceError, start: float) -> None:
-        self._count(call, error.code, error.reason)
+        call.code = error.code
+        self._count(call, error.reason)
         _log_failure(call, error, perf_counter() - start)
         status = to_status(error, call.request_id)
         trailing = ((REQUEST_ID, call.request_id), (_STATUS_DETAILS, status.SerializeToString()))
         await context.abort(grpc.StatusCode[error.code], status.message, trailing)
 
-    def _count(self, call: Call, code: str, reason: str = "") -> None:
-        self._metrics.requests.labels(call.method, call.model, call.version, code).inc()
+    def _count(self, call: Call, reason: str = "") -> None:
+        self._metrics.requests.labels(call.method, call.model, call.version, call.code).inc()
         if reason:
-            self._metrics.errors.labels(call.method, call.model, call.version, code, reason).inc()
+            self._metrics.errors.labels(call.method, call.model, call.version, call.code, reason).inc()
 
 
 def _log_failure(call: Call, error: ServiceError, seconds: float) -> None:
     """One line, without anything that the caller sent but the names of fields."""
     level = logging.ERROR if error.code == "INTERNAL" else logging.WARNING
-    fields = " ".join(violation.field for violation in error.violations[:8])
-    detail = f" {error.detail}" if isinstance(error, InferenceError) else ""
+    names = " ".join(violation.field for violation in error.violations[:8])
+    detail = error.detail if isinstance(error, InferenceError) else ""
+    fields = {
+        **{"request_id": call.request_id, "trace_id": call.trace_id, "caller": call.caller, "method": call.method},
+        **{"model": call.model, "version": call.version, "code": error.code, "reason": error.reason},
+        **{"milliseconds": round(1e3 * seconds, 1), "fields": names, "detail": detail},
+    }
     log.log(
         level,
         "%s %s model=%s version=%s %s %s after %.1f ms %s%s",
         *(call.request_id, call.method, call.model or "-", call.version or "-"),
-        *(error.code, error.reason, 1e3 * seconds, fields, detail),
+        *(error.code, error.reason, 1e3 * seconds, names, detail and f" {detail}"),
+        extra={FIELDS: {key: value for key, value in fields.items() if value != ""}},
     )
 
 
-def _request_id(context: Any) -> str:
+def _request_id(metadata: Mapping[str, Any]) -> str:
     """The caller's, if it can be written into a log as it is, or a new one."""
-    given = dict(context.invocation_metadata() or ()).get(REQUEST_ID, "")
+    given = metadata.get(REQUEST_ID, "")
     return given if isinstance(given, str) and _GOOD_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _client(call: Call, context: Any) -> str:
+    """Whose rate is counted: the token's name, or else the address without its port."""
+    return call.caller or context.peer().rpartition(":")[0]
+
+
+def _text(metadata: Any, key: str) -> str:
+    """A header; empty where it is not there, or there more than once: nobody should have to guess which one counts."""
+    values = [value for name, value in metadata or () if name == key]
+    return values[0] if len(values) == 1 and isinstance(values[0], str) else ""

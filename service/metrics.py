@@ -1,4 +1,4 @@
-"""What operators see: Prometheus metrics on a registry of our own, served over HTTP.
+"""What operators see: Prometheus metrics on a registry of our own.
 
 Latencies are histograms, so that they can be summed over servers. Counters and histograms of a model stay when it goes,
 as Prometheus wants it; its gauges are removed.
@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from socket import AF_INET6
-from socketserver import TCPServer
-from threading import Thread
+from contextvars import ContextVar
 from time import perf_counter
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import (
     CollectorRegistry,
@@ -22,12 +19,10 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
-    make_wsgi_app,
 )
-from prometheus_client.exposition import ThreadingWSGIServer
 
-from service.errors import StartError
 from service.statistics import Statistics
+from service.triton_metrics import Row, TritonCollector
 
 MODEL = ("model", "version")
 SECONDS = (
@@ -37,6 +32,19 @@ SECONDS = (
 """Bounds of the latency buckets: a small model answers in a fraction of a millisecond."""
 STATES = ("LOADING", "READY", "FAILED", "UNLOADING", "UNLOADED")
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+CUTS = ("full", "idle", "delay", "deadline")
+"""Why a batch has no more rows: it is full; nobody else waited; the delay was over; its first request is in a hurry."""
+
+Phase = tuple[str, float, float]
+"""A part of an RPC: name, start, end, by the clock of `perf_counter`."""
+_trace: ContextVar[list[Phase] | None] = ContextVar("trace", default=None)
+
+
+def traced_phases() -> list[Phase]:
+    """A list to which the phases of this RPC are added from now on."""
+    phases: list[Phase] = []
+    _trace.set(phases)
+    return phases
 
 
 class Metrics:
@@ -66,29 +74,36 @@ class Metrics:
         self.model_state = self._gauge("model_state", "1 for the state that a version is in", *MODEL, "state")
         self.device = self._gauge("device", "1 for the device that the server chose", "device", "provider")
         self.model_device = self._gauge("model_device", "1 for the device in use", *MODEL, "device", "provider")
+        self.loads = self._counter("model_loads", "Loads of a version by outcome: ready, failed", *MODEL, "outcome")
+        self.poll_failures = self._counter("poll_failures", "Looks at the repositories that failed")
         self.load_seconds = self._gauge("model_load_seconds", "Time to open, check and warm up", *MODEL)
         self.golden_error = self._gauge(
             "model_golden_error", "Largest error on the golden samples, as a fraction of the tolerance", *MODEL
         )
 
+        self.batches = self._counter("batches", f"Batches by why they were cut: {', '.join(CUTS)}", *MODEL, "reason")
+        self.batch_wait = self._histogram(
+            "batch_wait_seconds", "How long the first request of a batch waited for it to be cut", SECONDS, *MODEL
+        )
+        self.build_info = self._gauge("build_info", "Always 1; the labels say what runs", "version", "python")
+        self._models: dict[tuple[str, str], ModelMetrics] = {}
+        self.registry.register(TritonCollector(self._triton_rows))
+
     def for_model(self, name: str, version: int) -> ModelMetrics:
         """The metrics of one version."""
         return ModelMetrics(self, name, str(version))
 
-    def serve(self, host: str, port: int) -> MetricsServer:
-        """Serve `/metrics` over HTTP in a thread of its own.
+    def _triton_rows(self) -> list[Row]:
+        return [(*labels, model) for labels, model in sorted(self._models.items())]
 
-        Raises:
-            StartError: the port is in use, or the host is not ours.
-        """
-        kind = _Server6 if ":" in host else _Server
-        try:
-            server = make_server(host, port, make_wsgi_app(self.registry), kind, _Handler)
-        except OSError as exc:
-            raise StartError(
-                f"cannot serve metrics on {host}:{port}: {exc.strerror}; choose another --metrics-port, 0 for any"
-            ) from exc
-        return MetricsServer(server)
+    def enter(self, labels: tuple[str, str], model: ModelMetrics) -> None:
+        """From now on this object has the statistics of a version."""
+        self._models[labels] = model
+
+    def leave(self, labels: tuple[str, str], model: ModelMetrics) -> None:
+        """The version is gone, unless it was loaded again meanwhile."""
+        if self._models.get(labels) is model:
+            del self._models[labels]
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"menagerie_{name}", text, labels, registry=self.registry)
@@ -112,7 +127,13 @@ class ModelMetrics:
             phase: metrics.phase_seconds.labels(model, version, phase)
             for phase in ("decode", "queue", "compute", "encode", "total")
         }
+        self.rows_waiting = 0
+        """Rows that wait now."""
+        self.load_duration = 0.0
+        """Seconds that loading took."""
         self._batch_rows = metrics.batch_rows.labels(model, version)
+        self._batch_wait = metrics.batch_wait.labels(model, version)
+        self._cuts = {reason: metrics.batches.labels(model, version, reason) for reason in CUTS}
         self._queue_rows = metrics.queue_rows.labels(model, version)
         self._rejected = metrics.rejected.labels(model, version)
         self._retried = metrics.retried.labels(model, version)
@@ -131,11 +152,18 @@ class ModelMetrics:
         """Measure a part of a request; what fails is not counted."""
         start = perf_counter()
         yield
-        self.phase(phase, perf_counter() - start)
+        end = perf_counter()
+        self.phase(phase, end - start)
+        self._traced((phase, start, end))
 
     def batch(self, rows: int) -> None:
         """A run of this many rows begins."""
         self._batch_rows.observe(rows)
+
+    def cut(self, reason: str, wait_seconds: float) -> None:
+        """A batch was cut for one of `CUTS`, after its first request had waited so long."""
+        self._cuts[reason].inc()
+        self._batch_wait.observe(wait_seconds)
 
     def ran(self, rows: int, seconds: float) -> None:
         """A run of this many rows, of which somebody asked for one at least, succeeded."""
@@ -144,6 +172,14 @@ class ModelMetrics:
     def answered(self, rows: int, queue_seconds: float, compute_seconds: float) -> None:
         """The model is done with a request of this many rows."""
         self.statistics.answered(rows, queue_seconds, compute_seconds)
+        now = perf_counter()
+        begun = now - compute_seconds
+        self._traced(("queue", begun - queue_seconds, begun), ("compute", begun, now))
+
+    def _traced(self, *phases: Phase) -> None:
+        trace = _trace.get()
+        if trace is not None:
+            trace += phases
 
     @contextmanager
     def request(self) -> Iterator[None]:
@@ -159,6 +195,7 @@ class ModelMetrics:
 
     def queued(self, rows: int) -> None:
         """This many rows wait."""
+        self.rows_waiting = rows
         self._queue_rows.set(rows)
 
     def dropped(self, reason: str) -> None:
@@ -188,50 +225,17 @@ class ModelMetrics:
 
     def loaded(self, *, device: str, provider: str, seconds: float, golden_error: float) -> None:
         """The version answers requests from now on."""
+        self.load_duration = seconds
+        self._metrics.enter(self._labels, self)
         self._metrics.model_device.labels(*self._labels, device, provider).set(1)
         self._metrics.load_seconds.labels(*self._labels).set(seconds)
         self._metrics.golden_error.labels(*self._labels).set(golden_error)
 
     def removed(self) -> None:
         """The version is gone: its gauges go too."""
+        self._metrics.leave(self._labels, self)
         own = dict(zip(MODEL, self._labels, strict=True))
         metrics = self._metrics
         gauges = (metrics.model_device, metrics.model_state, metrics.load_seconds, metrics.golden_error)
         for gauge in (*gauges, metrics.queue_rows, metrics.sequences):
             gauge.remove_by_labels(own)
-
-
-class _Server(ThreadingWSGIServer):
-    """Does not look up the names of hosts, which takes seconds where there is no resolver."""
-
-    def server_bind(self) -> None:
-        TCPServer.server_bind(self)
-        host, port = self.server_address[:2]
-        self.server_name, self.server_port = str(host), int(port)
-        self.setup_environ()
-
-
-class _Server6(_Server):
-    address_family = AF_INET6
-
-
-class _Handler(WSGIRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Scrapes are no news."""
-
-
-class MetricsServer:
-    """The HTTP server behind `/metrics`."""
-
-    def __init__(self, server: WSGIServer) -> None:
-        self._server = server
-        self.port: int = server.server_port
-        # The server looks every `poll_interval` seconds whether it should stop.
-        self._thread = Thread(target=server.serve_forever, args=(0.05,), name="metrics", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop answering and free the port."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()

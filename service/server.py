@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import platform
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from menagerie.v1 import (
     prediction_service_pb2,
     prediction_service_pb2_grpc,
 )
+from service.access import Gate
 from service.backend.contract import Backend
 from service.backend.device import CPU, choose_device
 from service.backend.onnx import OnnxBackend
@@ -34,14 +36,19 @@ from service.errors import DeviceError, StartError
 from service.health import HealthServicer
 from service.interceptors import RequestInterceptor
 from service.loading import load_model
-from service.metrics import Metrics, MetricsServer
+from service.metrics import Metrics
+from service.metrics_server import MetricsServer, serve_metrics
 from service.model_table import ModelTable
+from service.polling import Poller
 from service.readiness import Readiness
 from service.served_model import ServedModel
 from service.servicers.inference import InferenceServicer
 from service.servicers.models import ModelServicer
 from service.servicers.prediction import PredictionServicer
 from service.settings import Settings
+from service.tls import load_tls
+from service.tokens import TokenFile
+from service.tracing import choose_tracing
 from zoo.repository import ModelVersion
 
 log = logging.getLogger(__name__)
@@ -62,20 +69,31 @@ class Server:
 
         Raises:
             DeviceError: the device that the settings ask for does not work.
+            StartError: a certificate or the tokens are not right, or tracing is not installed.
         """
         self.settings = settings
+        self._tls = load_tls(settings)
+        gate = Gate(
+            TokenFile(settings.tokens) if settings.tokens else None,
+            admin=settings.admin,
+            public_health=settings.public_health,
+            public_reflection=settings.public_reflection,
+        )
+        self._tracing = choose_tracing(settings.otlp_endpoint, name=settings.server_name)
         self.metrics = Metrics()
+        self.metrics.build_info.labels(version("menagerie"), platform.python_version()).set(1)
         self._choice = choose_device(settings.device)
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self._loaders = ThreadPoolExecutor(settings.compute_threads, thread_name_prefix="load")
-        self.table = ModelTable(self._start_model, self.metrics, settings.repository)
-        self.readiness = Readiness(self.table)
-        self._interceptor = RequestInterceptor(
-            self.metrics, self.readiness, max_message_bytes=settings.max_message_bytes
+        self.table = ModelTable(
+            self._start_model, self.metrics, settings.repository, control_mode=settings.control_mode
         )
+        self.readiness = Readiness(self.table)
+        self._interceptor = RequestInterceptor(self.metrics, self.readiness, gate, self._tracing, settings)
         self._grpc = self._build_grpc()
         self._metrics_server: MetricsServer | None = None
         self._loading: asyncio.Task[None] | None = None
+        self._polling: asyncio.Task[None] | None = None
         self.port = 0
         """Port of gRPC, once started."""
 
@@ -92,13 +110,18 @@ class Server:
             StartError: a port is in use.
         """
         settings = self.settings
-        found = self.table.discover()
-        self._metrics_server = self.metrics.serve(settings.host, settings.metrics_port)
+        found = self.table.discover(_wanted(settings))
+        self._metrics_server = serve_metrics(
+            self.metrics.registry, settings.host, settings.metrics_port, self._tls.http if self._tls else None
+        )
         self.port = self._bind(settings.host, settings.port)
         await self._grpc.start()
         log.info("serving gRPC on %s, metrics on %s", self.address, self.metrics_url)
         self._announce_device()
         self._loading = asyncio.create_task(self._load(found))
+        if settings.control_mode == "poll":
+            poller = Poller(self.table, self.metrics, settings.repository, found)
+            self._polling = asyncio.create_task(self._poll(poller))
 
     async def wait_loaded(self) -> None:
         """Wait until every version is ready or has failed."""
@@ -109,15 +132,16 @@ class Server:
         """Say so, refuse new requests, finish those in flight within `drain_seconds`, and give everything back."""
         start = perf_counter()
         self.readiness.drain()
-        if self._loading:
-            self._loading.cancel()
-            await asyncio.wait([self._loading])
+        for task in filter(None, (self._polling, self._loading)):
+            task.cancel()
+            await asyncio.wait([task])
         if not await self.readiness.wait_idle(self.settings.drain_seconds):
             log.warning("requests are still in flight after %g s; they fail now", self.settings.drain_seconds)
         await self.table.close(0)
         await self._grpc.stop(_FLUSH_SECONDS)
         if self._metrics_server:
             await asyncio.to_thread(self._metrics_server.close)
+        await asyncio.to_thread(self._tracing.close)
         self._decoders.shutdown(wait=False, cancel_futures=True)
         self._loaders.shutdown(wait=False, cancel_futures=True)
         if self._loading:
@@ -144,7 +168,7 @@ class Server:
     @property
     def metrics_url(self) -> str:
         """Where Prometheus scrapes."""
-        return f"http://{_bracketed(self.settings.host)}:{self.metrics_port}/metrics"
+        return f"{'https' if self._tls else 'http'}://{_bracketed(self.settings.host)}:{self.metrics_port}/metrics"
 
     async def _load(self, found: dict[str, ModelFolder]) -> None:
         start = perf_counter()
@@ -154,6 +178,10 @@ class Server:
         level = logging.INFO if ready else logging.ERROR
         log.log(level, "%d of %d models ready in %.0f ms", ready, len(entries), 1e3 * (perf_counter() - start))
         self.readiness.notify()
+
+    async def _poll(self, poller: Poller) -> None:
+        await self.wait_loaded()
+        await poller.run(self.settings.poll_seconds)
 
     async def _start_model(self, found: ModelVersion, config: str) -> ServedModel:  # noqa: ARG002
         metrics = self.metrics.for_model(found.name, found.version)
@@ -206,7 +234,10 @@ class Server:
             if port:  # gRPC would write lines of its own and not say why
                 family = socket.AF_INET6 if ":" in host else socket.AF_INET
                 socket.create_server((host, port), family=family).close()
-            return self._grpc.add_insecure_port(f"{_bracketed(host)}:{port}")
+            address = f"{_bracketed(host)}:{port}"
+            if self._tls:
+                return self._grpc.add_secure_port(address, self._tls.grpc)
+            return self._grpc.add_insecure_port(address)
         except (OSError, RuntimeError) as exc:
             reason = exc.strerror if isinstance(exc, OSError) else exc
             raise StartError(f"cannot listen on {host}:{port}: {reason}; choose another --port, 0 for any") from exc
@@ -229,6 +260,11 @@ async def serve(settings: Settings) -> None:
 def _stop(stop: asyncio.Event, number: signal.Signals) -> None:
     log.info("%s: stopping", number.name)
     stop.set()
+
+
+def _wanted(settings: Settings) -> tuple[str, ...] | None:
+    """Names of the models to load at the start; None: all."""
+    return None if settings.control_mode != "explicit" or "*" in settings.load_model else settings.load_model
 
 
 def _grpc_options(settings: Settings) -> list[tuple[str, int]]:
