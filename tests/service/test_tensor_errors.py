@@ -242,6 +242,6 @@ async def test_a_failing_run_is_internal_and_tells_nothing(calls: Calls) -> None
     got = await failure(calls.infer("lookup", {"index": np.array([[99]])}))
     assert (got.code, got.info.reason) == (grpc.StatusCode.INTERNAL, "INFERENCE_FAILED")
     assert "x-request-id" in got.message
-    for secret in ("Gather", "99", "onnx", "ONNX"):
+    for secret in ("Gather", "index", "onnx", "ONNX"):
         assert secret not in got.message + str(got.info)
     assert (await calls.infer("lookup", {"index": np.array([[7]])}))["y"].tolist() == [[70]]
