@@ -22,6 +22,8 @@ ServiceError
 ├── ModelNotReadyError        UNAVAILABLE         the version is loading or failed to load
 ├── LoadError                 INTERNAL            a model that was to be loaded cannot be
 ├── ControlError              FAILED_PRECONDITION the server does not load and unload on request
+├── UnsupportedError          FAILED_PRECONDITION the server never does that, whatever its settings
+├── RegionNotFoundError       NOT_FOUND           no shared memory of that name
 ├── DrainingError             UNAVAILABLE         the server is shutting down
 ├── QueueFullError            RESOURCE_EXHAUSTED  more work waits than the server takes on
 ├── DeadlineExpiredError      DEADLINE_EXCEEDED   the caller's deadline passed before the answer was there
@@ -320,6 +322,21 @@ class ControlError(ServiceError):
             "--control-mode explicit",
             metadata={"control_mode": mode},
         )
+
+
+class UnsupportedError(ServiceError):
+    """The server never does that, whatever its settings; the message says why and what to do instead."""
+
+    code, reason = "FAILED_PRECONDITION", "UNSUPPORTED"
+
+
+class RegionNotFoundError(ServiceError):
+    """No shared memory is registered under that name, since none ever is."""
+
+    code, reason = "NOT_FOUND", "REGION_NOT_FOUND"
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"Unable to find {kind} shared memory region: '{name}'", metadata={"region": name})
 
 
 class DrainingError(ServiceError):

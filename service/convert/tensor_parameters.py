@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from inference.grpc_service_pb2 import InferParameter, ModelInferRequest
 from service.errors import InvalidTensorError
 
+FINAL_RESPONSE = "triton_enable_empty_final_response"
 _KINDS: dict[str, tuple[str, ...]] = {
     "sequence_id": ("int64_param", "uint64_param", "string_param"),
     "sequence_start": ("bool_param",),
@@ -14,20 +16,42 @@ _KINDS: dict[str, tuple[str, ...]] = {
     "priority": ("uint64_param", "int64_param"),
     "timeout": ("int64_param", "uint64_param"),
     "binary_data_output": ("bool_param",),
+    FINAL_RESPONSE: ("bool_param",),
 }
 """Parameters with a meaning; others are the caller's own, and passed over."""
 
 
-def check_parameters(request: ModelInferRequest) -> None:
-    """Refuse parameters that the server cannot honour.
+@dataclass(frozen=True)
+class Parameters:
+    """What the parameters of a request say."""
+
+    timeout_seconds: float | None
+    """How long it may take; None: it does not say."""
+    priority: int
+    """1 is the highest; 0: the model's default."""
+
+
+def read_parameters(request: ModelInferRequest) -> Parameters:
+    """Read the parameters, and refuse those that the server cannot honour.
 
     Raises:
-        InvalidTensorError: a known parameter of another type, an unknown one of the protocol's own, shared memory.
+        InvalidTensorError: a known parameter of another type or out of range, an unknown one of the protocol's own,
+            shared memory.
     """
+    _check(request)
+    return Parameters(_timeout_seconds(request), _not_negative(request, "priority"))
+
+
+def wants_final_response(request: ModelInferRequest) -> bool:
+    """Whether the caller wants to be told which response is the last one to its request."""
+    return FINAL_RESPONSE in request.parameters and request.parameters[FINAL_RESPONSE].bool_param
+
+
+def _check(request: ModelInferRequest) -> None:
     for name, parameter in request.parameters.items():
         field = f"parameters[{name}]"
         kind = parameter.WhichOneof("parameter_choice")
-        if name.startswith("triton_"):
+        if name.startswith("triton_") and name not in _KINDS:
             raise InvalidTensorError(field, f"parameter '{name}' is not supported")
         if name in _KINDS and kind not in _KINDS[name]:
             text = f"parameter '{name}' must be {' or '.join(_KINDS[name])}, got {kind}"
@@ -38,19 +62,20 @@ def check_parameters(request: ModelInferRequest) -> None:
         _refuse_shared_memory(f"outputs[{index}]", output.parameters)
 
 
-def read_timeout_seconds(request: ModelInferRequest) -> float | None:
-    """How long the request may take; None: it does not say. On the wire it is in microseconds.
-
-    Raises:
-        InvalidTensorError: it is negative.
-    """
-    if "timeout" not in request.parameters:
-        return None
-    microseconds = _integer(request.parameters["timeout"])
-    if microseconds < 0:
-        text = f"parameter 'timeout' is {microseconds} microseconds; send a positive number"
-        raise InvalidTensorError("parameters[timeout]", text)
+def _timeout_seconds(request: ModelInferRequest) -> float | None:
+    """On the wire it is in microseconds, 0 for none."""
+    microseconds = _not_negative(request, "timeout")
     return microseconds / 1e6 if microseconds else None
+
+
+def _not_negative(request: ModelInferRequest, name: str) -> int:
+    """The value of a parameter; 0 where it is not there."""
+    if name not in request.parameters:
+        return 0
+    value = _integer(request.parameters[name])
+    if value < 0:
+        raise InvalidTensorError(f"parameters[{name}]", f"parameter '{name}' is {value}; send a positive number")
+    return value
 
 
 def read_classification(output: ModelInferRequest.InferRequestedOutputTensor, index: int) -> int:

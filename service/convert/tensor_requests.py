@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,18 @@ _CONTENTS = {
     "BYTES": "bytes_contents",
 }
 """Where the values of a datatype stand; FP16 has no field and comes raw only."""
-_MAX_ELEMENTS = 2**40
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How large the tensors of one request may be."""
+
+    rows: int = 256
+    elements: int = 2**26
+    """Of one tensor."""
+    rank: int = 16
+    string_bytes: int = 2**20
+    """Of one element of a string tensor."""
 
 
 def read_version(text: str) -> int | None:
@@ -52,13 +64,13 @@ def read_version(text: str) -> int | None:
     return int(text)
 
 
-def read_inputs(request: ModelInferRequest, signature: Signature, *, max_rows: int) -> Tensors:
+def read_inputs(request: ModelInferRequest, signature: Signature, limits: Limits) -> Tensors:
     """The input tensors of a request.
 
     Args:
         request: from the wire.
         signature: what the model takes.
-        max_rows: the largest batch of one request.
+        limits: how large they may be.
 
     Raises:
         InvalidTensorError: an input is missing, unknown, there twice, or does not fit; the text says which and how.
@@ -75,11 +87,11 @@ def read_inputs(request: ModelInferRequest, signature: Signature, *, max_rows: i
     for index, tensor in enumerate(request.inputs):
         spec = signature.input(tensor.name)
         assert spec is not None, "the names are checked"
-        reader = _Reader(model, index, tensor, spec)
+        reader = _Reader(model, index, tensor, spec, limits)
         reader.check(batched=signature.max_batch != 0)
         tensors[tensor.name] = reader.read_raw(raw[index]) if raw else reader.read_contents()
     if signature.max_batch != 0:
-        _check_batch(request, max_rows)
+        _check_batch(request, limits.rows)
     return tensors
 
 
@@ -133,17 +145,21 @@ def _check_batch(request: ModelInferRequest, max_rows: int) -> None:
 class _Reader:
     """Checks and reads one input."""
 
-    def __init__(self, model: str, index: int, tensor: InputTensor, spec: TensorSpec) -> None:
+    def __init__(self, model: str, index: int, tensor: InputTensor, spec: TensorSpec, limits: Limits) -> None:
         self._model = model
         self._field = f"inputs[{index}]"
         self._raw_field = f"raw_input_contents[{index}]"
         self._tensor = tensor
         self._spec = spec
+        self._limits = limits
         self._shape = list(tensor.shape)
 
     def check(self, *, batched: bool) -> None:
         """Check datatype and shape."""
         name, spec = self._tensor.name, self._spec
+        if len(self._shape) > self._limits.rank:
+            text = f"input '{name}' for model '{self._model}' has {len(self._shape)} axes, the limit is"
+            raise InvalidTensorError(f"{self._field}.shape", f"{text} {self._limits.rank}", reason="RANK_TOO_LARGE")
         if self._tensor.datatype != spec.datatype:
             got = self._tensor.datatype
             text = f"inference input '{name}' data-type is '{got}', but model '{self._model}' expects '{spec.datatype}'"
@@ -156,9 +172,10 @@ class _Reader:
             text = f"unexpected shape for input '{name}' for model '{self._model}'. Expected {expected}, got {got}"
             raise InvalidTensorError(f"{self._field}.shape", text)
         # Python's integers do not overflow; empty tensors are counted without their empty axes, as numpy wants it.
-        if math.prod(max(axis, 1) for axis in self._shape) > _MAX_ELEMENTS:
+        if math.prod(max(axis, 1) for axis in self._shape) > self._limits.elements:
             text = f"input '{name}' for model '{self._model}' has shape {_dims(self._shape)}, which is too large"
-            raise InvalidTensorError(f"{self._field}.shape", text)
+            text = f"{text}: the limit is {self._limits.elements} elements"
+            raise InvalidTensorError(f"{self._field}.shape", text, reason="TENSOR_TOO_LARGE")
 
     def read_raw(self, data: bytes) -> NDArray[np.generic]:
         """Read a raw buffer."""
@@ -228,6 +245,11 @@ class _Reader:
         return self._decode(field, elements)
 
     def _decode(self, field: str, elements: Sequence[bytes]) -> NDArray[np.generic]:
+        longest = max(map(len, elements), default=0)
+        if longest > self._limits.string_bytes:
+            text = f"input '{self._tensor.name}' for model '{self._model}' has an element of {longest} bytes"
+            text = f"{text}, the limit is {self._limits.string_bytes}"
+            raise InvalidTensorError(field, text, reason="STRING_TOO_LONG")
         try:
             return byte_strings.decode(elements, self._shape)
         except ValueError as exc:

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.grpc_service_pb2 import ModelInferRequest, ModelInferResponse
+from inference.grpc_service_pb2 import ModelInferRequest, ModelInferResponse, ModelStreamInferResponse
 from service.backend.contract import Tensors
 from service.convert import byte_strings
+from service.convert.tensor_parameters import wants_final_response
+from service.errors import ServiceError
 from service.served_model import ServedModel
 
 
@@ -33,7 +35,21 @@ def response(
             _add(answer, name, "BYTES", classify(tensors[name], top_k, model.labels, batched=batched))
         else:
             _add(answer, name, spec.datatype, tensors[name])
+    _mark_final(request, answer)
     return answer
+
+
+def stream_error(request: ModelInferRequest, error: ServiceError) -> ModelStreamInferResponse:
+    """The answer to a request of a stream that failed."""
+    answer = ModelInferResponse(model_name=request.model_name, model_version=request.model_version, id=request.id)
+    _mark_final(request, answer)
+    return ModelStreamInferResponse(error_message=error.message, infer_response=answer)
+
+
+def _mark_final(request: ModelInferRequest, answer: ModelInferResponse) -> None:
+    """There is one response to a request, so it is the last one too."""
+    if wants_final_response(request):
+        answer.parameters["triton_final_response"].bool_param = True
 
 
 def classify(

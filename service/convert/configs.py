@@ -1,0 +1,70 @@
+"""How a model is run, as the ModelConfig that clients of the tensor API ask for."""
+
+from __future__ import annotations
+
+from inference import model_config_pb2 as pb
+from service.backend.contract import TensorSpec
+from service.convert.descriptions import PLATFORM
+from service.served_model import DEFAULT_PRIORITY, PRIORITY_LEVELS, ServedModel
+from zoo.card import IMAGE_INPUT, ImageTask
+from zoo.repository import MODEL_FILE
+
+BACKEND = "onnxruntime"
+
+
+def model_config(model: ServedModel) -> pb.ModelConfig:
+    """What is in effect for a model, found out from the model, not from a file."""
+    batched = model.signature.max_batch != 0
+    config = pb.ModelConfig(
+        name=model.name,
+        platform=PLATFORM,
+        backend=BACKEND,
+        version_policy=pb.ModelVersionPolicy(all=pb.ModelVersionPolicy.All()),
+        max_batch_size=model.max_batch_rows,
+        input=[_input(model, spec, batched=batched) for spec in model.signature.inputs],
+        output=[
+            pb.ModelOutput(name=spec.name, data_type=_data_type(spec), dims=_dims(spec, batched=batched))
+            for spec in model.signature.outputs
+        ],
+        instance_group=[_instances(model)],
+        default_model_filename=MODEL_FILE,
+    )
+    if batched:
+        config.dynamic_batching.CopyFrom(_batching(model))
+    return config
+
+
+def _input(model: ServedModel, spec: TensorSpec, *, batched: bool) -> pb.ModelInput:
+    is_image = model.card is not None and isinstance(model.card.task, ImageTask) and spec.name == IMAGE_INPUT
+    return pb.ModelInput(
+        name=spec.name,
+        data_type=_data_type(spec),
+        format=pb.ModelInput.FORMAT_NHWC if is_image else pb.ModelInput.FORMAT_NONE,
+        dims=_dims(spec, batched=batched),
+    )
+
+
+def _batching(model: ServedModel) -> pb.ModelDynamicBatching:
+    return pb.ModelDynamicBatching(
+        max_queue_delay_microseconds=round(model.max_delay_seconds * 1e6),
+        priority_levels=PRIORITY_LEVELS,
+        default_priority_level=DEFAULT_PRIORITY,
+        default_queue_policy=pb.ModelQueuePolicy(
+            timeout_action=pb.ModelQueuePolicy.REJECT, allow_timeout_override=True
+        ),
+    )
+
+
+def _instances(model: ServedModel) -> pb.ModelInstanceGroup:
+    kind, _, ordinal = model.device.name.partition(":")
+    if kind == "cpu":
+        return pb.ModelInstanceGroup(name=model.name, kind=pb.ModelInstanceGroup.KIND_CPU, count=1)
+    return pb.ModelInstanceGroup(name=model.name, kind=pb.ModelInstanceGroup.KIND_GPU, count=1, gpus=[int(ordinal)])
+
+
+def _data_type(spec: TensorSpec) -> str:
+    return "TYPE_STRING" if spec.datatype == "BYTES" else f"TYPE_{spec.datatype}"
+
+
+def _dims(spec: TensorSpec, *, batched: bool) -> tuple[int, ...]:
+    return spec.shape[1:] if batched else spec.shape

@@ -1,0 +1,63 @@
+"""What the parts of inference.GRPCInferenceService share: the models, and the words for those that are not there."""
+
+from __future__ import annotations
+
+from inference import grpc_service_pb2_grpc
+from service.convert import tensor_requests
+from service.entry import Entry
+from service.errors import ModelNotFoundError, ServiceError, VersionNotFoundError
+from service.model_table import ModelTable
+from service.readiness import Readiness
+from service.served_model import ServedModel
+from service.servicers.context import announce
+from service.settings import Settings
+
+
+class TableServicer(grpc_service_pb2_grpc.GRPCInferenceServiceServicer):
+    """A part of the service; the parts have one RPC or another in common, so they are joined by inheritance."""
+
+    def __init__(self, table: ModelTable, readiness: Readiness, settings: Settings, *, version: str) -> None:
+        self._table = table
+        self._readiness = readiness
+        self._settings = settings
+        self._version = version
+
+    def _find(self, name: str, version_text: str) -> ServedModel:
+        """The model that answers.
+
+        Raises:
+            ServiceError: it is not there, or not ready; with the texts that existing clients know.
+        """
+        number = tensor_requests.read_version(version_text)
+        try:
+            if number == 0:
+                raise VersionNotFoundError(name, 0, [])
+            return announce(self._table.get(name, number or 0))
+        except (ModelNotFoundError, VersionNotFoundError) as exc:
+            raise reworded(exc) from None
+
+    def _find_all(self, name: str, version_text: str) -> list[Entry]:
+        """All versions of all models, or those of one model, or one version.
+
+        Raises:
+            ServiceError: there is none; as `_find`.
+        """
+        number = tensor_requests.read_version(version_text)
+        if not name:
+            return self._table.entries()
+        try:
+            return [self._table.find(name, number)] if number else self._known_versions(name)
+        except (ModelNotFoundError, VersionNotFoundError) as exc:
+            raise reworded(exc) from None
+
+    def _known_versions(self, name: str) -> list[Entry]:
+        self._table.find(name)
+        return self._table.versions(name)
+
+
+def reworded(error: ModelNotFoundError | VersionNotFoundError) -> ServiceError:
+    """The error with the text that existing clients match."""
+    unknown = f"Request for unknown model: '{error.name}'"
+    version = f" version {error.version}" if isinstance(error, VersionNotFoundError) else ""
+    error.reword(f"{unknown}{version} is not found")
+    return error

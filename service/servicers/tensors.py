@@ -1,0 +1,78 @@
+"""inference.GRPCInferenceService: running models on tensors, one request or a stream of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+from inference import grpc_service_pb2 as pb
+from service.call import current_call
+from service.convert import tensor_parameters, tensor_requests, tensor_responses
+from service.errors import ServiceError, UnexpectedError
+from service.servicers.context import deadline_of
+from service.servicers.streams import in_order
+from service.servicers.tensor_table import TableServicer
+
+log = logging.getLogger(__name__)
+
+GRPC_ERROR_HEADER = "triton_grpc_error"
+"""Request header of a stream: with "true" the first failed request ends the stream with its status."""
+
+
+class TensorRpcs(TableServicer):
+    """ModelInfer and ModelStreamInfer."""
+
+    async def ModelInfer(self, request: pb.ModelInferRequest, context: Any) -> pb.ModelInferResponse:  # noqa: N802
+        """Run a model on tensors."""
+        return await self._infer(request, deadline_of(context))
+
+    async def ModelStreamInfer(  # noqa: N802
+        self, requests: AsyncIterator[pb.ModelInferRequest], context: Any
+    ) -> AsyncIterator[pb.ModelStreamInferResponse]:
+        """Run models on a stream of requests; a failed one is answered with its error, and the stream goes on."""
+        deadline = deadline_of(context)
+        strict = dict(context.invocation_metadata() or ()).get(GRPC_ERROR_HEADER) == "true"
+
+        async def answer(request: pb.ModelInferRequest) -> pb.ModelStreamInferResponse:
+            current_call.set(replace(current_call.get()))  # its own: the task has a copy of the context
+            try:
+                with self._readiness.answering():
+                    return pb.ModelStreamInferResponse(infer_response=await self._infer(request, deadline))
+            except Exception as exc:
+                if strict:
+                    raise
+                return tensor_responses.stream_error(request, _known(exc))
+
+        async for response in in_order(requests, answer, self._readiness.stopping):
+            yield response
+
+    async def _infer(self, request: pb.ModelInferRequest, rpc_deadline: float | None) -> pb.ModelInferResponse:
+        model = self._find(request.model_name, request.model_version)
+        with model.metrics.request():
+            with model.metrics.timed("decode"):
+                parameters = tensor_parameters.read_parameters(request)
+                wanted = tensor_requests.read_outputs(request, model.signature)
+                limit = self._settings.max_items_per_request
+                inputs = tensor_requests.read_inputs(request, model.signature, max_rows=limit)
+            deadline = _earlier(rpc_deadline, parameters.timeout_seconds)
+            outputs = await model.infer(inputs, tuple(wanted), deadline, priority=parameters.priority)
+            with model.metrics.timed("encode"):
+                return tensor_responses.response(request, model, wanted, outputs)
+
+
+def _earlier(deadline: float | None, timeout_seconds: float | None) -> float | None:
+    """The RPC's deadline or the request's own, whichever comes first."""
+    own = None if timeout_seconds is None else asyncio.get_running_loop().time() + timeout_seconds
+    return min((time for time in (own, deadline) if time is not None), default=None)
+
+
+def _known(exc: Exception) -> ServiceError:
+    call = current_call.get()
+    if isinstance(exc, ServiceError):
+        log.warning("%s %s model=%s: a request failed: %s", call.request_id, call.method, call.model or "-", exc.reason)
+        return exc
+    log.error("%s %s: unexpected. This is a bug.", call.request_id, call.method, exc_info=exc)
+    return UnexpectedError()
