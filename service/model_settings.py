@@ -5,7 +5,7 @@ Without a configuration everything is taken from the file: `ModelSettings()`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from service.backend.contract import DTYPES, Signature, Tensors, TensorSpec
+from service.backend.contract import DTYPES, Tensors
 from zoo.card import Card
 
 _DATATYPES = {dtype.name: name for name, dtype in DTYPES.items()}
@@ -120,6 +120,21 @@ class WarmUp:
     count: int
 
 
+@dataclass(frozen=True)
+class Claim:
+    """What a configuration says about an input or output."""
+
+    name: str
+    datatype: str = ""
+    """Empty: nothing is said."""
+    dims: tuple[int, ...] = ()
+    """Without the batch axis, -1 for a free one; empty: nothing is said."""
+    graph_dims: tuple[int, ...] | None = None
+    """The graph's shape, where it differs from what callers send and see."""
+    image: str = ""
+    """Meaning of the axes of an image, "NHWC" or "NCHW"; empty: none in particular."""
+
+
 class Placement(Enum):
     """Where a model must run."""
 
@@ -134,9 +149,9 @@ class ModelSettings:
 
     max_batch_rows: int | None = None
     """Rows of a request and of a run; 0: there is no batch axis; None: as the file and the server have it."""
-    inputs: tuple[TensorSpec, ...] = ()
-    """What a configuration says about inputs, shapes without the batch axis; empty: nothing."""
-    outputs: tuple[TensorSpec, ...] = ()
+    inputs: tuple[Claim, ...] = ()
+    """What is said about inputs; empty: nothing."""
+    outputs: tuple[Claim, ...] = ()
     """The same for outputs; where there are some, only those can be asked for."""
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Class names by output."""
@@ -175,16 +190,3 @@ def card_sequence(card: Card) -> SequenceSettings | None:
     return SequenceSettings(
         tuple(State(part.input, part.output, _DATATYPES[part.dtype], part.shape) for part in card.state)
     )
-
-
-def visible(signature: Signature, sequence: SequenceSettings | None) -> Signature:
-    """What callers send and see of a graph: not its state, nor facts about the sequence."""
-    if sequence is None:
-        return signature
-    return Signature(
-        _without(signature.inputs, sequence.inputs), _without(signature.outputs, sequence.outputs), signature.max_batch
-    )
-
-
-def _without(specs: Sequence[TensorSpec], names: frozenset[str]) -> tuple[TensorSpec, ...]:
-    return tuple(spec for spec in specs if spec.name not in names)
