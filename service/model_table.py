@@ -27,6 +27,7 @@ from service.errors import (
     ServiceError,
     VersionNotFoundError,
 )
+from service.memory import trim
 from service.metrics import Metrics
 from service.served_model import ServedModel
 from zoo.errors import RepositoryError, ZooError
@@ -268,6 +269,7 @@ class ModelTable:
         """The one step: requests up to here were the old model's, those from now on are the new one's."""
         old, entry.model = entry.model, model
         entry.state, entry.reason = State.READY, ""
+        self._metrics.loads.labels(entry.name, entry.version, "ready").inc()
         self._metrics.for_model(entry.name, entry.version).state(entry.state)
         self._count()
         if old:
@@ -300,12 +302,14 @@ class ModelTable:
             await model.retire()
         finally:
             self._retiring.discard(model)
+        await asyncio.to_thread(trim)
 
     def _failed(self, entry: Entry, reason: str) -> None:
         if entry.model:
             entry.reason = f"serves on with its former files; the new ones failed: {reason}"
         else:
             entry.state, entry.reason = State.FAILED, reason
+        self._metrics.loads.labels(entry.name, entry.version, "failed").inc()
         self._metrics.for_model(entry.name, entry.version).state(entry.state)
         log.error("model %s %d: failed: %s", entry.name, entry.version, entry.reason)
 

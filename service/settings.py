@@ -19,6 +19,7 @@ from service.cpus import available_cpus
 from service.errors import StartError
 from zoo import BUNDLED
 from zoo.image import MAX_PIXELS
+from zoo.repository import check_name
 
 ENV_PREFIX = "MENAGERIE_"
 
@@ -56,6 +57,15 @@ class Settings(BaseSettings):
     """Size of one request, in MiB."""
     max_image_pixels: int = Field(default=MAX_PIXELS, ge=1)
     """Pixels of one image, read from its header before it is decoded."""
+    control_mode: Literal["none", "poll", "explicit"] = "none"
+    """How models come and go. none: all are loaded at the start, and nothing changes; poll: the repositories are looked
+    at every --poll-seconds, and what is new, changed or gone is loaded or let go; explicit: --load-model at the start,
+    then the RPCs RepositoryModelLoad and RepositoryModelUnload, which --admin lets in."""
+    load_model: Annotated[tuple[str, ...], NoDecode] = ()
+    """Model to load at the start with --control-mode explicit; '*': all. Repeat the flag for several; in the
+    environment, separate them by ':'. Default: none."""
+    poll_seconds: float = Field(default=15, ge=0.05, le=86_400)
+    """How often the repositories are looked at with --control-mode poll."""
     drain_seconds: float = Field(default=30, ge=0)
     """How long a stopping server gives the requests in flight."""
     insecure: bool = False
@@ -110,10 +120,18 @@ class Settings(BaseSettings):
     model_metrics: bool = True
     """Whether predicted classes, confidence, inputs out of range and drift against the card are measured."""
 
-    @field_validator("repository", mode="before")
+    @field_validator("repository", "load_model", mode="before")
     @classmethod
     def _split_environment(cls, value: object) -> object:
         return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
+
+    @field_validator("load_model")
+    @classmethod
+    def _model_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name != "*":
+                check_name(name)
+        return value
 
     @field_validator("device")
     @classmethod
@@ -121,6 +139,12 @@ class Settings(BaseSettings):
         if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", value):
             raise ValueError("use auto, cpu, cuda or cuda:N")
         return value
+
+    @model_validator(mode="after")
+    def _models_are_loaded_by_name(self) -> Settings:
+        if self.load_model and self.control_mode != "explicit":
+            raise ValueError(f"--load-model needs --control-mode explicit; {self.control_mode} loads every model")
+        return self
 
     @model_validator(mode="after")
     def _queue_takes_a_request(self) -> Settings:
@@ -255,6 +279,8 @@ _METAVARS = {
     "tls_client_ca": "FILE",
     "tokens": "FILE",
     "otlp_endpoint": "URL",
+    "control_mode": "MODE",
+    "load_model": "NAME",
 }
 
 

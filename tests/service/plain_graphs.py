@@ -27,11 +27,11 @@ ONNX_TYPES = {
 }
 
 
-def affine(axes: Shape = ("batch", 3)) -> bytes:
-    """x float32 -> y = 2 x + 1."""
-    nodes = [helper.make_node("Mul", ["x", "two"], ["double"]), helper.make_node("Add", ["double", "one"], ["y"])]
+def affine(axes: Shape = ("batch", 3), *, factor: float = 2.0) -> bytes:
+    """x float32 -> y = factor x + 1."""
+    nodes = [helper.make_node("Mul", ["x", "factor"], ["scaled"]), helper.make_node("Add", ["scaled", "one"], ["y"])]
     constants = [
-        helper.make_tensor("two", TensorProto.FLOAT, [], [2.0]),
+        helper.make_tensor("factor", TensorProto.FLOAT, [], [factor]),
         helper.make_tensor("one", TensorProto.FLOAT, [], [1.0]),
     ]
     return _model(nodes, {"x": ("FP32", axes)}, {"y": ("FP32", axes)}, constants)
@@ -87,6 +87,14 @@ def busy() -> bytes:
     ]
     constants = [helper.make_tensor("zero", TensorProto.FLOAT, [], [0.0])]
     return _model(nodes, {"rounds": ("INT64", ("batch", 1))}, {"y": ("FP32", ("batch", 1))}, constants)
+
+
+def large(mebibytes: int) -> bytes:
+    """x float32 [N, 64] -> y = x W, with a W of this size."""
+    weights = np.ones((64, mebibytes * 2**20 // (64 * 4)), np.float32)
+    constant = helper.make_tensor("W", TensorProto.FLOAT, weights.shape, weights.tobytes(), raw=True)
+    nodes = [helper.make_node("MatMul", ["x", "W"], ["y"])]
+    return _model(nodes, {"x": ("FP32", ("batch", 64))}, {"y": ("FP32", ("batch", weights.shape[1]))}, [constant])
 
 
 def with_external_data(location: str) -> bytes:
