@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
 from service.client import Classification, Client
@@ -16,6 +17,15 @@ from service.settings import Settings
 from tests.training.pictures import write_pictures
 from training.pipelines.image import ImageOutcome, train_image
 from training.settings import ImageSettings
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """On busy machines the threads of one operator mostly wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

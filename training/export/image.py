@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
-import onnx
 import torch
 from torch import Tensor, nn
 
@@ -50,9 +48,7 @@ def export_image_classifier(classifier: ImageClassifier, resize: Resize) -> byte
             verbose=False,
         )
     assert program is not None, "torch.onnx.export returns the program when it gets no file"
-    file = io.BytesIO()
-    onnx.save(program.model_proto, file)
-    return file.getvalue()
+    return bytes(program.model_proto.SerializeToString())
 
 
 def torch_run(classifier: ImageClassifier) -> Run:
