@@ -15,7 +15,7 @@ ANONYMOUS = ""
 
 _TENSORS = "/inference.GRPCInferenceService/"
 HEALTH_RPCS = frozenset(
-    {"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch", "/grpc.health.v1.Health/List"}
+    {"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"}
     | {_TENSORS + name for name in ("ServerLive", "ServerReady")}
 )
 """Asked by probes: they need no token where health is public, and are answered while the server stops."""
@@ -30,11 +30,12 @@ _DESCRIBING_RPCS = frozenset(
     {f"/menagerie.v1.ModelService/{name}" for name in ("ListModels", "GetModel")}
     | {_TENSORS + name for name in ("ServerMetadata", "ModelReady", "ModelMetadata", "ModelConfig")}
     | {_TENSORS + name for name in ("ModelStatistics", "RepositoryIndex")}
-    | {_TENSORS + name for name in ("SystemSharedMemoryStatus", "CudaSharedMemoryStatus")}
+    # Clients ask for the status and forget all regions before they begin; there are none, so that is harmless.
+    | {_TENSORS + f"{kind}SharedMemory{verb}" for kind in ("System", "Cuda") for verb in ("Status", "Unregister")}
 )
 _CHANGING_RPCS = frozenset(
     {_TENSORS + name for name in ("RepositoryModelLoad", "RepositoryModelUnload", "TraceSetting", "LogSettings")}
-    | {_TENSORS + f"{kind}SharedMemory{verb}" for kind in ("System", "Cuda") for verb in ("Register", "Unregister")}
+    | {_TENSORS + name for name in ("SystemSharedMemoryRegister", "CudaSharedMemoryRegister")}
 )
 
 ROLES: Mapping[str, Role] = {

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import re
 import uuid
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -18,17 +19,15 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from service.access import HEALTH_RPCS, ROLES, Gate
-from service.call import Call, current_call
+from service.call import Call, current_call, log_failure
 from service.convert.status import to_status
 from service.errors import (
     DrainingError,
-    InferenceError,
     MalformedMessageError,
     MessageTooLargeError,
     ServiceError,
     UnexpectedError,
 )
-from service.logs import FIELDS
 from service.metrics import Metrics, traced_phases
 from service.quota import Quota, RateLimit
 from service.readiness import Readiness
@@ -130,23 +129,30 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
 
     def _answer_stream(self, method: str, handler: Any) -> Callable[[Any, Any], AsyncIterator[Any]]:
         async def answer(data: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
+            held: deque[int] = deque()
             async with self._around(method, context) as call:
-                with self._quota_of(method).stream():
-                    requests = self._read(data, handler.request_deserializer, _client(call, context))
-                    async for response in handler.stream_stream(requests, context):
-                        yield response
+                with self._quota.stream():
+                    try:
+                        requests = self._read(data, handler.request_deserializer, _client(call, context), held)
+                        async for response in handler.stream_stream(requests, context):
+                            if held:  # answers come in the order of the requests
+                                self._quota.give_back(held.popleft())
+                            yield response
+                    finally:
+                        self._quota.give_back(sum(held))
 
         return answer
 
     async def _read(
-        self, stream: AsyncIterator[bytes], deserialize: Callable[[bytes], Any], client: str
+        self, stream: AsyncIterator[bytes], deserialize: Callable[[bytes], Any], client: str, held: deque[int]
     ) -> AsyncIterator[Any]:
-        """The requests of a stream, no faster than the client may send; each counts until the next is asked for."""
+        """The requests of a stream, no faster than the client may send; the bytes of each are held until its answer."""
         async for data in stream:
             if wait := self._rate.reserve(client):
                 await asyncio.sleep(wait)
-            with self._quota.request(len(data)):
-                yield self._parse(data, deserialize)
+            self._quota.take(len(data))
+            held.append(len(data))
+            yield self._parse(data, deserialize)
 
     def _quota_of(self, method: str) -> Quota:
         return self._health_quota if method in HEALTH_RPCS else self._quota
@@ -189,15 +195,13 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
             await self._fail(call, context, UnexpectedError(), start)
         else:
             self._count(call)
-            if call.metrics:
-                call.metrics.phase("total", perf_counter() - start)
         finally:
             self._tracing.end(span, call, call.code, phases)
 
     async def _fail(self, call: Call, context: Any, error: ServiceError, start: float) -> None:
         call.code = error.code
         self._count(call, error.reason)
-        _log_failure(call, error, perf_counter() - start)
+        log_failure(call, error, perf_counter() - start)
         status = to_status(error, call.request_id)
         trailing = ((REQUEST_ID, call.request_id), (_STATUS_DETAILS, status.SerializeToString()))
         await context.abort(grpc.StatusCode[error.code], status.message, trailing)
@@ -206,25 +210,6 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         self._metrics.requests.labels(call.method, call.model, call.version, call.code).inc()
         if reason:
             self._metrics.errors.labels(call.method, call.model, call.version, call.code, reason).inc()
-
-
-def _log_failure(call: Call, error: ServiceError, seconds: float) -> None:
-    """One line, without anything that the caller sent but the names of fields."""
-    level = logging.ERROR if error.code == "INTERNAL" else logging.WARNING
-    names = " ".join(violation.field for violation in error.violations[:8])
-    detail = error.detail if isinstance(error, InferenceError) else ""
-    fields = {
-        **{"request_id": call.request_id, "trace_id": call.trace_id, "caller": call.caller, "method": call.method},
-        **{"model": call.model, "version": call.version, "code": error.code, "reason": error.reason},
-        **{"milliseconds": round(1e3 * seconds, 1), "fields": names, "detail": detail},
-    }
-    log.log(
-        level,
-        "%s %s model=%s version=%s %s %s after %.1f ms %s%s",
-        *(call.request_id, call.method, call.model or "-", call.version or "-"),
-        *(error.code, error.reason, 1e3 * seconds, names, detail and f" {detail}"),
-        extra={FIELDS: {key: value for key, value in fields.items() if value != ""}},
-    )
 
 
 def _request_id(metadata: Mapping[str, Any]) -> str:

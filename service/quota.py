@@ -79,7 +79,15 @@ class Quota:
 
     @contextmanager
     def request(self, size: int) -> Iterator[None]:
-        """A request of `size` bytes is being answered.
+        """A request of `size` bytes is being answered; errors as `take`."""
+        self.take(size)
+        try:
+            yield
+        finally:
+            self.give_back(size)
+
+    def take(self, size: int) -> None:
+        """A request of `size` bytes is here.
 
         Raises:
             TooManyBytesError: with those that are being answered already it would be too much.
@@ -87,7 +95,7 @@ class Quota:
         if self.bytes + size > self._max_bytes:
             raise TooManyBytesError(size, self.bytes, self._max_bytes)
         self.bytes += size
-        try:
-            yield
-        finally:
-            self.bytes -= size
+
+    def give_back(self, size: int) -> None:
+        """It is answered."""
+        self.bytes -= size

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from service.backend.contract import Signature, Tensors, TensorSpec
 from service.convert import byte_strings
 from service.convert.tensor_parameters import read_classification
 from service.errors import InvalidTensorError
+from service.settings import Settings
 
 InputTensor = ModelInferRequest.InferInputTensor
 
@@ -42,12 +44,22 @@ _CONTENTS = {
 class Limits:
     """How large the tensors of one request may be."""
 
-    rows: int = 256
-    elements: int = 2**26
+    rows: int
+    elements: int
     """Of one tensor."""
-    rank: int = 16
-    string_bytes: int = 2**20
+    rank: int
+    string_bytes: int
     """Of one element of a string tensor."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """As the operator set them."""
+        return cls(
+            rows=settings.max_items_per_request,
+            elements=settings.max_tensor_elements,
+            rank=settings.max_tensor_rank,
+            string_bytes=settings.max_string_bytes,
+        )
 
 
 def read_version(text: str) -> int | None:

@@ -6,10 +6,11 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from time import perf_counter
 from typing import Any
 
 from inference import grpc_service_pb2 as pb
-from service.call import current_call
+from service.call import current_call, log_failure
 from service.convert import tensor_parameters, tensor_requests, tensor_responses
 from service.errors import ServiceError, UnexpectedError
 from service.servicers.context import deadline_of
@@ -38,13 +39,14 @@ class TensorRpcs(TableServicer):
 
         async def answer(request: pb.ModelInferRequest) -> pb.ModelStreamInferResponse:
             current_call.set(replace(current_call.get()))  # its own: the task has a copy of the context
+            start = perf_counter()
             try:
                 with self._readiness.answering():
                     return pb.ModelStreamInferResponse(infer_response=await self._infer(request, deadline))
             except Exception as exc:
                 if strict:
                     raise
-                return tensor_responses.stream_error(request, _known(exc))
+                return tensor_responses.stream_error(request, _known(exc, perf_counter() - start))
 
         async for response in in_order(requests, answer, self._readiness.stopping):
             yield response
@@ -55,8 +57,8 @@ class TensorRpcs(TableServicer):
             with model.metrics.timed("decode"):
                 parameters = tensor_parameters.read_parameters(request)
                 wanted = tensor_requests.read_outputs(request, model.signature)
-                limit = self._settings.max_items_per_request
-                inputs = tensor_requests.read_inputs(request, model.signature, max_rows=limit)
+                limits = tensor_requests.Limits.of(self._settings)
+                inputs = tensor_requests.read_inputs(request, model.signature, limits)
             deadline = _earlier(rpc_deadline, parameters.timeout_seconds)
             outputs = await model.infer(inputs, tuple(wanted), deadline, priority=parameters.priority)
             with model.metrics.timed("encode"):
@@ -69,10 +71,11 @@ def _earlier(deadline: float | None, timeout_seconds: float | None) -> float | N
     return min((time for time in (own, deadline) if time is not None), default=None)
 
 
-def _known(exc: Exception) -> ServiceError:
+def _known(exc: Exception, seconds: float) -> ServiceError:
+    """Log it, as the interceptor does with what ends an RPC."""
     call = current_call.get()
-    if isinstance(exc, ServiceError):
-        log.warning("%s %s model=%s: a request failed: %s", call.request_id, call.method, call.model or "-", exc.reason)
-        return exc
-    log.error("%s %s: unexpected. This is a bug.", call.request_id, call.method, exc_info=exc)
-    return UnexpectedError()
+    if not isinstance(exc, ServiceError):
+        log.error("%s %s: unexpected. This is a bug.", call.request_id, call.method, exc_info=exc)
+    error = exc if isinstance(exc, ServiceError) else UnexpectedError()
+    log_failure(call, error, seconds)
+    return error

@@ -97,7 +97,7 @@ async def failure(call: Any) -> Failure:
     try:
         response = await call
     except grpc.aio.AioRpcError as exc:
-        return _read(exc)
+        return read_failure(exc)
     raise AssertionError(f"the call did not fail: {response}")
 
 
@@ -156,7 +156,8 @@ def _scrape(url: str) -> str:
     return text
 
 
-def _read(error: grpc.aio.AioRpcError) -> Failure:
+def read_failure(error: grpc.aio.AioRpcError) -> Failure:
+    """What a failure of the server says, with a google.rpc.Status that agrees with its code."""
     metadata = dict(error.trailing_metadata() or ())
     status = status_pb2.Status.FromString(metadata["grpc-status-details-bin"])
     assert status.code == error.code().value[0]

@@ -106,7 +106,7 @@ CASES = {
     ),
     "overflow": (
         affine((2**62, 3)),
-        f"input 'x' for model 'affine' has shape [{2**62},3], which is too large",
+        f"input 'x' for model 'affine' has shape [{2**62},3], which is too large: the limit is 67108864 elements",
         "inputs[0].shape",
     ),
     "batches differ": (
