@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from service.metrics import ModelMetrics
+from service.errors import InferenceError, ServiceError
+from service.logs import FIELDS
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -23,9 +27,27 @@ class Call:
     model: str = ""
     """Set when the model was found, so that a metric never has a label that a caller made up."""
     version: str = ""
-    metrics: ModelMetrics | None = None
     code: str = "OK"
     """Name of the status that it ends with."""
 
 
 current_call: ContextVar[Call] = ContextVar("current_call")
+
+
+def log_failure(call: Call, error: ServiceError, seconds: float) -> None:
+    """One line, without anything that the caller sent but the names of fields."""
+    level = logging.ERROR if error.code == "INTERNAL" else logging.WARNING
+    names = " ".join(violation.field for violation in error.violations[:8])
+    detail = error.detail if isinstance(error, InferenceError) else ""
+    fields = {
+        **{"request_id": call.request_id, "trace_id": call.trace_id, "caller": call.caller, "method": call.method},
+        **{"model": call.model, "version": call.version, "code": error.code, "reason": error.reason},
+        **{"milliseconds": round(1e3 * seconds, 1), "fields": names, "detail": detail},
+    }
+    log.log(
+        level,
+        "%s %s model=%s version=%s %s %s after %.1f ms %s%s",
+        *(call.request_id, call.method, call.model or "-", call.version or "-"),
+        *(error.code, error.reason, 1e3 * seconds, names, detail and f" {detail}"),
+        extra={FIELDS: {key: value for key, value in fields.items() if value != ""}},
+    )

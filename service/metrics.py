@@ -191,7 +191,9 @@ class ModelMetrics:
         except BaseException:
             self.statistics.fail.add(perf_counter() - start)
             raise
-        self.statistics.success.add(perf_counter() - start)
+        seconds = perf_counter() - start
+        self.statistics.success.add(seconds)
+        self._phases["total"].observe(seconds)
 
     def queued(self, rows: int) -> None:
         """This many rows wait."""

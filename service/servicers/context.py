@@ -18,5 +18,5 @@ def deadline_of(context: Any) -> float | None:
 def announce(model: ServedModel) -> ServedModel:
     """Tell those who count and log the RPC which model answers it."""
     call = current_call.get()
-    call.model, call.version, call.metrics = model.name, str(model.version), model.metrics
+    call.model, call.version = model.name, str(model.version)
     return model
