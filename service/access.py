@@ -26,17 +26,16 @@ _PREDICTING_RPCS = frozenset(
     | {"/menagerie.v1.PredictionService/StreamForecast"}
     | {_TENSORS + name for name in ("ModelInfer", "ModelStreamInfer")}
 )
+# These change nothing, since service.servicers.unavailable refuses every change; they tell how things are.
+_SHARED_MEMORY_VERBS = ("Status", "Register", "Unregister")
 _DESCRIBING_RPCS = frozenset(
     {f"/menagerie.v1.ModelService/{name}" for name in ("ListModels", "GetModel")}
     | {_TENSORS + name for name in ("ServerMetadata", "ModelReady", "ModelMetadata", "ModelConfig")}
     | {_TENSORS + name for name in ("ModelStatistics", "RepositoryIndex")}
-    # Clients ask for the status and forget all regions before they begin; there are none, so that is harmless.
-    | {_TENSORS + f"{kind}SharedMemory{verb}" for kind in ("System", "Cuda") for verb in ("Status", "Unregister")}
+    | {_TENSORS + f"{kind}SharedMemory{verb}" for kind in ("System", "Cuda") for verb in _SHARED_MEMORY_VERBS}
+    | {_TENSORS + name for name in ("TraceSetting", "LogSettings")}
 )
-_CHANGING_RPCS = frozenset(
-    {_TENSORS + name for name in ("RepositoryModelLoad", "RepositoryModelUnload", "TraceSetting", "LogSettings")}
-    | {_TENSORS + name for name in ("SystemSharedMemoryRegister", "CudaSharedMemoryRegister")}
-)
+_CHANGING_RPCS = frozenset({_TENSORS + name for name in ("RepositoryModelLoad", "RepositoryModelUnload")})
 
 ROLES: Mapping[str, Role] = {
     **dict.fromkeys(HEALTH_RPCS | _REFLECTION_RPCS | _DESCRIBING_RPCS, Role.READ),

@@ -51,6 +51,10 @@ class Settings(BaseSettings):
     max_delay_ms: float = Field(default=0, ge=0, le=10_000)
     """How long a request may wait for others to share its batch while the model is free; 0: not at all, a batch is what
     has gathered during the run before."""
+    max_sequences: int = Field(default=1024, ge=1)
+    """Sequences of one model whose state is kept; a further one is refused with RESOURCE_EXHAUSTED."""
+    sequence_idle_seconds: float = Field(default=60, gt=0, le=86_400)
+    """A sequence is dropped when no step came for so long, where the model does not say otherwise."""
     max_items_per_request: int = Field(default=256, ge=1)
     """Items (images, texts, tables, rows) of one request."""
     max_message_mib: int = Field(default=64, ge=1, le=1024)
@@ -89,8 +93,7 @@ class Settings(BaseSettings):
     public_reflection: bool = False
     """Whether reflection answers without a token."""
     admin: bool = False
-    """Whether the RPCs that change the server are there at all: load and unload, log and trace settings, shared
-    memory."""
+    """Whether the RPCs that change the server are there at all: those that load and unload models."""
     requests_per_second: float = Field(default=0, ge=0, le=1e6)
     """Requests that one client (its token, or else its address) may send in a second; 0: any number. A stream is
     slowed down to it, any other request above it is refused with RESOURCE_EXHAUSTED."""
