@@ -11,6 +11,8 @@ server batches much and an idle one answers at once. `max_delay_seconds` waits l
   need to know how large a batch the server likes. The servicers limit the items of a request.
 - Only rows of equal shapes, types and wanted outputs are stacked.
 - Where a batch of several requests fails, each is run again alone, so that a bad one fails by itself.
+- Where a batch needs more memory than there is, its halves are run, and batches stay that small for a while.
+- Several runs may be under way at a time; each takes its own batch from the one line.
 
 Knows neither gRPC nor ONNX Runtime.
 """
@@ -25,9 +27,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from service.backend.contract import Tensors
-from service.errors import DeadlineExpiredError, DrainingError, InferenceError, QueueFullError, ServiceError
+from service.errors import (
+    DeadlineExpiredError,
+    DrainingError,
+    InferenceError,
+    OutOfMemoryError,
+    QueueFullError,
+    ServiceError,
+)
 from service.metrics import ModelMetrics
-from service.waiting_line import Request, Slice, WaitingLine, split
+from service.waiting_line import Request, Slice, WaitingLine, halve, split
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +45,8 @@ Compute = Callable[[Sequence[Tensors], Sequence[str]], Awaitable[Tensors]]
 
 PATIENCE_SECONDS = 30.0
 """A request without a deadline is ordered as if it had this one, so that those with deadlines cannot starve it."""
+RECOVERY_RUNS = 100
+"""Good runs after which batches may have twice as many rows again, after one was too large for the memory."""
 _CANCEL_SLACK_SECONDS = 0.01
 """gRPC cancels a call at its deadline, which can be this much before our own timer; it counts as expired."""
 
@@ -61,16 +72,18 @@ class Batcher:
         max_batch_rows: int,
         max_queue_rows: int,
         max_delay_seconds: float = 0.0,
+        max_runs: int = 1,
     ) -> None:
         """Start the worker.
 
         Args:
-            compute: runs a batch; one call at a time.
+            compute: runs a batch; `max_runs` calls at a time.
             metrics: counts what happens.
             max_batch_rows: rows that a run may have; 0: the model has no batch axis, every request is a run of its own
                 and counts as one row.
             max_queue_rows: rows that may wait, those not decoded yet included.
             max_delay_seconds: how long the first request of a batch may wait for more, while the backend is free.
+            max_runs: runs that may be under way at a time.
         """
         assert max_batch_rows >= 0, "the settings check this"
         assert max_queue_rows >= 1, "the settings check this"
@@ -79,6 +92,9 @@ class Batcher:
         self._max_batch_rows = max_batch_rows
         self._max_queue_rows = max_queue_rows
         self._max_delay_seconds = max_delay_seconds
+        self._room = max_batch_rows or 1
+        """Rows that a run may have now: fewer for a while, after one needed more memory than there was."""
+        self._good_runs = 0
         self._line = WaitingLine()
         self._seats: set[Seats] = set()
         self._held_rows = 0
@@ -88,7 +104,7 @@ class Batcher:
         self._closing = self._stopped = False
         self._bug = ""
         self._seconds_per_row = 0.01
-        self._worker = asyncio.create_task(self._work())
+        self._workers = [asyncio.create_task(self._work()) for _ in range(max_runs)]
 
     @property
     def waiting_rows(self) -> int:
@@ -149,6 +165,17 @@ class Batcher:
             if not self._seats:
                 self._empty.set()
 
+    def check_requests(self, limit: int, priority: int) -> None:
+        """Refuse a request at the door, where as many of its priority wait as may.
+
+        Raises:
+            QueueFullError: the error says when to try again.
+        """
+        waiting = self._line.requests[priority]
+        if waiting >= limit:
+            self._metrics.rejected()
+            raise QueueFullError(1, waiting, limit, retry_seconds=self._retry_seconds())
+
     async def drained(self) -> None:
         """Wait until nobody is here; new requests are still let in."""
         while self._seats:
@@ -160,8 +187,9 @@ class Batcher:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
                 await self._empty.wait()
-        self._worker.cancel()
-        await asyncio.wait([self._worker])
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.wait(self._workers)
         self._stop()
 
     def _stop(self) -> None:
@@ -180,8 +208,13 @@ class Batcher:
             raise self._refusal()
         if self.waiting_rows + rows > self._max_queue_rows:
             self._metrics.rejected()
-            retry_seconds = min(max(self.waiting_rows * self._seconds_per_row, 0.05), 30.0)
+            retry_seconds = self._retry_seconds()
             raise QueueFullError(rows, self.waiting_rows, self._max_queue_rows, retry_seconds=retry_seconds)
+
+    def _retry_seconds(self) -> float:
+        """When there will be room again, as it goes now."""
+        wait = self.waiting_rows * self._seconds_per_row / len(self._workers)
+        return min(max(wait, 0.05), 30.0)
 
     def _hold(self, rows: int) -> None:
         self._held_rows += rows
@@ -277,7 +310,9 @@ class Batcher:
     async def _run_next(self) -> None:
         if not self._line:  # all left while lingering
             return
-        batch = self._line.take(self._max_batch_rows or 1)
+        batch = self._line.take(self._room)
+        if self._line:  # another run can begin meanwhile
+            self._arrival.set()
         now = asyncio.get_running_loop().time()
         for item in batch:
             if item.start == 0:
@@ -289,6 +324,9 @@ class Batcher:
     async def _run(self, batch: Sequence[Slice]) -> None:
         try:
             parts = await self._compute_parts(batch)
+        except (OutOfMemoryError, MemoryError) as exc:
+            await self._run_smaller(batch, exc)
+            return
         except Exception as exc:
             if len(batch) == 1:
                 self._fail(batch[0].request, exc)
@@ -298,11 +336,32 @@ class Batcher:
                 if not item.request.answer.done():
                     await self._run([item])
             return
+        self._grow()
         for item, part in zip(batch, parts, strict=True):
             try:
-                item.request.receive(part)
+                item.request.receive(item, part)
             except ValueError as exc:  # parts whose other axes differ cannot be joined
                 self._fail(item.request, exc)
+
+    async def _run_smaller(self, batch: Sequence[Slice], exc: Exception) -> None:
+        """Run the halves of a batch that did not fit into memory; a single row that does not fit fails."""
+        rows = sum(item.rows for item in batch)
+        if rows == 1 or not self._max_batch_rows:
+            self._fail(batch[0].request, exc)
+            return
+        self._room, self._good_runs = min(self._room, max(rows // 2, 1)), 0
+        self._metrics.retried()
+        log.warning("a batch of %d rows needs more memory than there is; at most %d from now on", rows, self._room)
+        for half in halve(batch):
+            wanted = [item for item in half if not item.request.answer.done()]
+            if wanted:
+                await self._run(wanted)
+
+    def _grow(self) -> None:
+        """Try larger batches again, once smaller ones have worked for a while."""
+        self._good_runs += 1
+        if self._good_runs >= RECOVERY_RUNS and self._room < self._max_batch_rows:
+            self._room, self._good_runs = min(2 * self._room, self._max_batch_rows), 0
 
     async def _compute_parts(self, batch: Sequence[Slice]) -> list[Tensors]:
         loop = asyncio.get_running_loop()

@@ -28,6 +28,8 @@ ServiceError
 ├── QueueFullError            RESOURCE_EXHAUSTED  more work waits than the server takes on
 ├── DeadlineExpiredError      DEADLINE_EXCEEDED   the caller's deadline passed before the answer was there
 ├── InferenceError            INTERNAL            the model failed; details are in the log only
+│   ├── OutOfMemoryError      RESOURCE_EXHAUSTED  this input needs more memory than there is
+│   └── NotANumberError       INTERNAL            the output is NaN (option)
 ├── UnexpectedError           INTERNAL            a bug of the server; details are in the log only
 └── StartError                (never sent)        the server cannot start as it was asked to
     └── DeviceError           (never sent)        the requested device does not work here
@@ -380,6 +382,26 @@ class InferenceError(ServiceError):
         super().__init__("the model failed on this input; the server's log says why, under this request's x-request-id")
         self.detail = detail
         """For the log, never for the caller."""
+
+
+class OutOfMemoryError(InferenceError):
+    """The model needs more memory for this input than the device has; other requests go on."""
+
+    code, reason = "RESOURCE_EXHAUSTED", "OUT_OF_MEMORY"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.reword("the model needs more memory for this input than there is; send less at once, or smaller inputs")
+
+
+class NotANumberError(InferenceError):
+    """The model gave NaN for this input, and the server is set to refuse that."""
+
+    reason = "OUTPUT_NAN"
+
+    def __init__(self, output: str) -> None:
+        super().__init__(f"output {output!r} holds NaN")
+        self.reword(f"output {output!r} of the model holds NaN for this input; check the input's values")
 
 
 class UnexpectedError(ServiceError):

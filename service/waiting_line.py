@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 import numpy as np
 
@@ -40,19 +41,22 @@ class Request:
     """The runs that it took part in, each as long as it was."""
     taken: int = 0
     """Rows that were cut off for a batch."""
-    parts: list[Tensors] = field(default_factory=list)
-    """Answers so far, in the order of the rows."""
+    parts: dict[int, Tensors] = field(default_factory=dict)
+    """Answers so far, by their first row: runs may end in another order than they began."""
+    answered: int = 0
+    """Rows with an answer."""
 
     @property
     def left(self) -> int:
         """Rows that still wait."""
         return self.rows - self.taken
 
-    def receive(self, part: Tensors) -> None:
-        """Take the answer to the next rows; the last one wakes the caller."""
-        self.parts.append(part)
-        if self.left == 0 and not self.answer.done():
-            self.answer.set_result(stack(self.parts))
+    def receive(self, rows: Slice, part: Tensors) -> None:
+        """Take the answer to some rows; the last one wakes the caller."""
+        self.parts[rows.start] = part
+        self.answered += rows.rows
+        if self.answered == self.rows and not self.answer.done():
+            self.answer.set_result(stack([part for _, part in sorted(self.parts.items(), key=itemgetter(0))]))
 
     def fail(self, error: Exception) -> None:
         """Wake the caller with an error, unless there is an outcome already."""
@@ -88,6 +92,8 @@ class WaitingLine:
         self._lanes: dict[Hashable, list[Request]] = {}
         self.rows = 0
         """Rows that wait."""
+        self.requests: Counter[int] = Counter()
+        """Requests that wait, by priority."""
 
     def __bool__(self) -> bool:
         return bool(self._lanes)
@@ -96,6 +102,7 @@ class WaitingLine:
         """Put a request in its place."""
         insort(self._lanes.setdefault(request.lane, []), request, key=_order)
         self.rows += request.left
+        self.requests[request.order[0]] += 1
 
     def remove(self, request: Request) -> bool:
         """Drop a request with the rows that it still has here; False: it has none."""
@@ -134,9 +141,23 @@ class WaitingLine:
 
     def _cut(self, key: Hashable, start: int, stop: int) -> None:
         lane = self._lanes[key]
+        self.requests.subtract(request.order[0] for request in lane[start:stop])
         del lane[start:stop]
         if not lane:
             del self._lanes[key]
+
+
+def halve(batch: Sequence[Slice]) -> tuple[list[Slice], list[Slice]]:
+    """Two batches of about as many rows each; a request may be cut."""
+    room = sum(item.rows for item in batch) // 2
+    first: list[Slice] = []
+    second: list[Slice] = []
+    for item in batch:
+        middle = item.start + min(item.rows, room)
+        room -= middle - item.start
+        first += [Slice(item.request, item.start, middle)] if middle > item.start else []
+        second += [Slice(item.request, middle, item.stop)] if middle < item.stop else []
+    return first, second
 
 
 def stack(parts: Sequence[Tensors]) -> Tensors:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import onnxruntime
 
 from service.backend.contract import Device, Signature, Tensors, TensorSpec
 from service.backend.device import CPU, CUDA_PROVIDER, provider_options
-from service.errors import DeviceError, InferenceError
+from service.errors import DeviceError, InferenceError, OutOfMemoryError
 from zoo.errors import PackageError
 
 _DATATYPES = {
@@ -29,6 +30,7 @@ _DATATYPES = {
     "tensor(double)": "FP64",
     "tensor(string)": "BYTES",
 }
+_OUT_OF_MEMORY = re.compile(r"(?i)out of memory|failed to allocate memory|bad.?alloc|ALLOC_FAILED|Available memory of")
 _NOWHERE = "/nonexistent/external-data-is-refused"
 
 
@@ -61,13 +63,14 @@ class OnnxBackend:
         """Run the graph once; `outputs` empty: all.
 
         Raises:
-            InferenceError: ONNX Runtime refused or failed.
+            InferenceError: ONNX Runtime refused or failed; OutOfMemoryError where memory was what it lacked.
         """
         names = list(outputs) or self._output_names
         try:
             values = self._session.run(names, inputs, self._options)
         except Exception as exc:  # ONNX Runtime's exceptions have no common base of their own
-            raise InferenceError(f"{type(exc).__name__}: {_one_line(exc)}") from exc
+            kind = OutOfMemoryError if _is_out_of_memory(exc) else InferenceError
+            raise kind(f"{type(exc).__name__}: {_one_line(exc)}") from exc
         return {name: np.asarray(value) for name, value in zip(names, values, strict=True)}
 
     def close(self) -> None:
@@ -141,6 +144,10 @@ def _open(path: Path, device: Device, threads: int) -> onnxruntime.InferenceSess
         raise PackageError(f"{path}: ONNX Runtime refuses it: {_one_line(exc)}") from exc
     session._model_bytes = None  # the session keeps the file in memory otherwise
     return session
+
+
+def _is_out_of_memory(exc: Exception) -> bool:
+    return isinstance(exc, MemoryError) or _OUT_OF_MEMORY.search(str(exc)) is not None
 
 
 def _one_line(exc: Exception) -> str:

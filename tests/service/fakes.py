@@ -9,6 +9,7 @@ import numpy as np
 
 from service.backend.contract import Tensors
 from service.batcher import Batcher
+from service.errors import OutOfMemoryError
 from service.metrics import Metrics
 from service.waiting_line import stack
 
@@ -19,7 +20,10 @@ BAD = -1.0
 class FakeCompute:
     """Answers y = 10 x. `hold()` keeps runs from ending until `release()`."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_runs: int = 1) -> None:
+        self.max_runs = max_runs
+        self.memory_rows = 10**9
+        """Runs of more rows than this do not fit into memory."""
         self.batches: list[list[float]] = []
         self.outputs: list[Sequence[str]] = []
         self.running = 0
@@ -39,7 +43,7 @@ class FakeCompute:
         self._go.set()
 
     async def __call__(self, parts: Sequence[Tensors], outputs: Sequence[str]) -> Tensors:
-        assert self.running == 0, "one run at a time"
+        assert self.running < self.max_runs, "so many runs at a time"
         self.running += 1
         self.started.set()
         try:
@@ -48,6 +52,8 @@ class FakeCompute:
             self.outputs.append(outputs)
             await asyncio.sleep(0)
             await self._go.wait()
+            if len(x) > self.memory_rows:
+                raise OutOfMemoryError(f"{len(x)} rows")
             if (x == BAD).any():
                 raise RuntimeError("a bad row")
             return {"y": 10 * (x[:1] if self.loses_rows else x)}
@@ -58,15 +64,23 @@ class FakeCompute:
 class Bench:
     """A batcher on a fake backend."""
 
-    def __init__(self, *, max_batch_rows: int = 8, max_queue_rows: int = 64, max_delay_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        max_batch_rows: int = 8,
+        max_queue_rows: int = 64,
+        max_delay_seconds: float = 0.0,
+        max_runs: int = 1,
+    ) -> None:
         self.metrics = Metrics()
-        self.compute = FakeCompute()
+        self.compute = FakeCompute(max_runs)
         self.batcher = Batcher(
             self.compute,
             self.metrics.for_model("fake", 1),
             max_batch_rows=max_batch_rows,
             max_queue_rows=max_queue_rows,
             max_delay_seconds=max_delay_seconds,
+            max_runs=max_runs,
         )
 
     def ask(self, *values: float, width: int = 1, outputs: Sequence[str] = (), within: float | None = None) -> Answer:

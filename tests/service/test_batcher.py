@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from service.errors import DeadlineExpiredError, DrainingError, InferenceError, QueueFullError
+from service.batcher import RECOVERY_RUNS
+from service.errors import DeadlineExpiredError, DrainingError, InferenceError, OutOfMemoryError, QueueFullError
 from tests.service.fakes import BAD, Bench, firsts, rows
 
 
@@ -246,3 +247,55 @@ async def test_seats_held_before_closing_are_honoured() -> None:
         answer = await bench.batcher.submit(rows(1), seats=seats)
     await closing
     assert firsts(answer) == [1]
+
+
+async def test_a_batch_that_needs_too_much_memory_is_run_in_halves() -> None:
+    bench = Bench(max_batch_rows=8)
+    busy = await bench.occupy()
+    tasks = [bench.ask(1, 2, 3), bench.ask(4), bench.ask(5, 6, 7, 8)]
+    await settle()
+    bench.compute.memory_rows = 3
+    bench.compute.release()
+    assert [firsts(answer) for answer in await asyncio.gather(*tasks)] == [[1, 2, 3], [4], [5, 6, 7, 8]]
+    assert [len(batch) for batch in bench.compute.batches[1:]] == [8, 4, 2, 2, 4, 2, 2]
+    await bench.ask(1, 2, 3, 4, 5)
+    assert [len(batch) for batch in bench.compute.batches[8:]] == [2, 2, 1], "batches stay small"
+    await busy
+
+
+async def test_batches_grow_again_when_memory_sufficed_for_a_while() -> None:
+    bench = Bench(max_batch_rows=4)
+    bench.compute.memory_rows = 1
+    assert firsts(await bench.ask(1, 2, 3, 4)) == [1, 2, 3, 4]
+    bench.compute.memory_rows = 4
+    for _ in range(2 * RECOVERY_RUNS):
+        await bench.ask(1)
+    bench.compute.batches.clear()
+    await bench.ask(1, 2, 3, 4)
+    assert bench.compute.batches == [[1, 2, 3, 4]]
+
+
+async def test_a_row_that_does_not_fit_into_memory_fails_alone_and_the_rest_goes_on() -> None:
+    bench = Bench(max_batch_rows=4)
+    bench.compute.memory_rows = 0
+    with pytest.raises(OutOfMemoryError, match="send less at once"):
+        await bench.ask(1)
+    bench.compute.memory_rows = 1
+    assert firsts(await bench.ask(2, 3)) == [2, 3]
+
+
+async def test_several_runs_at_a_time_share_one_line() -> None:
+    bench = Bench(max_batch_rows=2, max_runs=3)
+    bench.compute.hold()
+    tasks = [bench.ask(value) for value in range(8)]
+    await settle()
+    assert bench.compute.batches == [[0, 1], [2, 3], [4, 5]], "the fourth batch waits"
+    bench.compute.release()
+    assert [firsts(answer) for answer in await asyncio.gather(*tasks)] == [[value] for value in range(8)]
+    assert bench.compute.batches[3:] == [[6, 7]]
+
+
+async def test_a_request_over_several_runs_comes_back_in_order() -> None:
+    bench = Bench(max_batch_rows=2, max_runs=3)
+    values = [float(value) for value in range(20)]
+    assert firsts(await bench.ask(*values)) == values

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.errors import DeadlineExpiredError, DrainingError, InferenceError, QueueFullError
+from service.errors import DeadlineExpiredError, DrainingError, InferenceError, OutOfMemoryError, QueueFullError
 from tests.service.fakes import BAD, Answer, Bench, firsts
 
 MAX_BATCH, MAX_QUEUE = 4, 12
@@ -34,6 +34,12 @@ class Backend:
 
 
 @dataclass(frozen=True)
+class Memory:
+    rows: int
+    """0: even a single row is too much."""
+
+
+@dataclass(frozen=True)
 class Pause:
     steps: int
 
@@ -55,19 +61,20 @@ events = st.one_of(
     asks,
     st.builds(Cancel, st.integers(0, 20)),
     st.builds(Backend, st.booleans()),
+    st.builds(Memory, st.sampled_from([0, 1, 2, 3, 100])),
     st.builds(Pause, st.integers(0, 6)),
 )
 endings = st.sampled_from([Close(0.0), Close(0.001), Close(1.0)])
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(events, max_size=30), endings, st.sampled_from([0.0, 0.001]))
-def test_any_order_of_events(script: list[Any], ending: Close, max_delay: float) -> None:
-    asyncio.run(asyncio.wait_for(_play(script, ending, max_delay), 10))
+@given(st.lists(events, max_size=30), endings, st.sampled_from([0.0, 0.001]), st.sampled_from([1, 1, 3]))
+def test_any_order_of_events(script: list[Any], ending: Close, max_delay: float, max_runs: int) -> None:
+    asyncio.run(asyncio.wait_for(_play(script, ending, max_delay, max_runs), 10))
 
 
-async def _play(script: list[Any], ending: Close, max_delay: float) -> None:
-    bench = Bench(max_batch_rows=MAX_BATCH, max_queue_rows=MAX_QUEUE, max_delay_seconds=max_delay)
+async def _play(script: list[Any], ending: Close, max_delay: float, max_runs: int) -> None:
+    bench = Bench(max_batch_rows=MAX_BATCH, max_queue_rows=MAX_QUEUE, max_delay_seconds=max_delay, max_runs=max_runs)
     asked: list[tuple[Ask, list[float], Answer]] = []
     for event in script:
         match event:
@@ -78,6 +85,8 @@ async def _play(script: list[Any], ending: Close, max_delay: float) -> None:
                 asked.append((event, values, bench.ask(*values, width=width, within=deadline)))
             case Cancel(which) if asked:
                 asked[which % len(asked)][2].cancel()
+            case Memory(rows):
+                bench.compute.memory_rows = rows
             case Backend(held):
                 bench.compute.hold() if held else bench.compute.release()
             case Pause(steps):
@@ -89,12 +98,12 @@ async def _play(script: list[Any], ending: Close, max_delay: float) -> None:
     await bench.batcher.close(ending.timeout)
     results = await asyncio.wait_for(asyncio.gather(*(task for *_, task in asked), return_exceptions=True), 1)
     for (ask, values, _), result in zip(asked, results, strict=True):
-        _check(ask, values, result)
+        _check(ask, values, result, too_little_memory=Memory(0) in script)
     assert all(len(batch) <= MAX_BATCH for batch in bench.compute.batches)
     assert bench.batcher.waiting_rows == 0
 
 
-def _check(ask: Ask, values: list[float], result: Any) -> None:
+def _check(ask: Ask, values: list[float], result: Any, *, too_little_memory: bool) -> None:
     if isinstance(result, dict):
         assert not ask.bad
         assert firsts(result) == values
@@ -103,6 +112,8 @@ def _check(ask: Ask, values: list[float], result: Any) -> None:
     allowed: tuple[type[BaseException], ...] = (asyncio.CancelledError, DrainingError, QueueFullError)
     if ask.bad:
         allowed += (InferenceError,)
+    if too_little_memory:
+        allowed += (OutOfMemoryError,)
     if ask.deadline is not None:
         allowed += (DeadlineExpiredError,)
     assert isinstance(result, allowed), result
