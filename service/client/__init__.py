@@ -1,6 +1,7 @@
 """The client of a Menagerie server: a small class, and the command `menagerie-predict`."""
 
 from service.client.client import Classification, ClassScore, Client, Forecast, History
+from service.client.connection import Credentials
 from service.client.errors import ClientError, PredictionError, UsageError
 
 __all__ = [
@@ -8,6 +9,7 @@ __all__ = [
     "Classification",
     "Client",
     "ClientError",
+    "Credentials",
     "Forecast",
     "History",
     "PredictionError",

@@ -13,6 +13,7 @@ from typer.core import TyperCommand
 
 from service.client.batches import MAX_ITEMS, Failure, Job, Outcome, predict_in_batches
 from service.client.client import Client
+from service.client.connection import Credentials
 from service.client.errors import ClientError
 from service.client.inputs import Target, image_job, read_lines, series_job, text_job
 from service.client.render import print_tables, to_json
@@ -21,6 +22,7 @@ console = Console()
 errors = Console(stderr=True)
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
+_ACCESS = "TLS and token"
 _MANY = ("--image", "--text", "--series")
 
 
@@ -39,6 +41,10 @@ class _ManyValues(TyperCommand):
         return super().parse_args(ctx, repeated)
 
 
+def _access(variable: str, metavar: str, text: str) -> Any:
+    return typer.Option(envvar=variable, metavar=metavar, help=text, rich_help_panel=_ACCESS, show_default=False)
+
+
 @app.command(cls=_ManyValues)
 def predict(
     model: Annotated[str, typer.Option(help="Name of the model.", show_default=False)],
@@ -55,6 +61,22 @@ def predict(
     top_k: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, in order.")] = False,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for one request.")] = 60.0,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Speak TLS, trusting public authorities.", rich_help_panel=_ACCESS)
+    ] = False,
+    tls_ca: Annotated[
+        Path | None, _access("MENAGERIE_TLS_CA", "FILE", "Speak TLS, trusting these authorities.")
+    ] = None,
+    tls_certificate: Annotated[
+        Path | None, _access("MENAGERIE_CLIENT_CERTIFICATE", "FILE", "Own certificate, where the server wants one.")
+    ] = None,
+    tls_key: Annotated[Path | None, _access("MENAGERIE_CLIENT_KEY", "FILE", "Key of the own certificate.")] = None,
+    tls_server_name: Annotated[
+        str, _access("MENAGERIE_TLS_SERVER_NAME", "NAME", "Name in the server's certificate, if not the address's.")
+    ] = "",
+    token: Annotated[
+        str, _access("MENAGERIE_TOKEN", "TOKEN", "Token to show; the environment keeps it out of the process list.")
+    ] = "",
 ) -> None:
     """Ask a Menagerie server for predictions. Exit code 1 if any item failed.
 
@@ -71,7 +93,10 @@ def predict(
     if len(given) != 1:
         raise typer.BadParameter(f"give one of {', '.join(kinds)}; got {' and '.join(given) or 'none'}")
     target = Target(model, version)
-    with Client(address, timeout_seconds=timeout) as client:
+    credentials = Credentials(
+        tls=tls, tls_ca=tls_ca, certificate=tls_certificate, key=tls_key, server_name=tls_server_name, token=token
+    )
+    with Client(address, timeout_seconds=timeout, credentials=credentials) as client:
         if image:
             failed = _run(image_job(client, target, image, top_k), as_json)
         elif series:

@@ -24,6 +24,7 @@ from menagerie.v1 import (
     prediction_service_pb2,
     prediction_service_pb2_grpc,
 )
+from service.client.connection import Credentials
 from service.client.errors import translate
 
 
@@ -69,12 +70,28 @@ class Client:
     Every call raises `PredictionError` where the server refuses or fails it.
     """
 
-    def __init__(self, address: str = "127.0.0.1:8001", *, timeout_seconds: float = 60.0) -> None:
-        """Connect lazily to `address`, HOST:PORT; every call is given up after `timeout_seconds`."""
+    def __init__(
+        self,
+        address: str = "127.0.0.1:8001",
+        *,
+        timeout_seconds: float = 60.0,
+        credentials: Credentials | None = None,
+    ) -> None:
+        """Connect lazily.
+
+        Args:
+            address: HOST:PORT.
+            timeout_seconds: every call is given up after this.
+            credentials: TLS and a token; None: plain text, without one.
+
+        Raises:
+            UsageError: a file of the credentials cannot be read.
+        """
+        credentials = credentials or Credentials()
         self.address = address
         self._timeout_seconds = timeout_seconds
-        unlimited = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-        self._channel = grpc.insecure_channel(address, options=unlimited)
+        self._metadata = credentials.metadata
+        self._channel = credentials.channel(address)
         self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
 
@@ -130,7 +147,7 @@ class Client:
 
     def _call(self, method: Callable[..., Any], request: object) -> Any:
         try:
-            return method(request, timeout=self._timeout_seconds)
+            return method(request, timeout=self._timeout_seconds, metadata=self._metadata)
         except grpc.RpcError as exc:
             raise translate(exc, self.address) from exc
 
