@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from zoo.errors import RepositoryError
-from zoo.repository import ModelVersion, scan
+from zoo.repository import ModelVersion, Scan, scan
 
 log = logging.getLogger(__name__)
 
+ScanRepository = Callable[[Path], Scan]
+"""Lists the versions of a repository; raises RepositoryError."""
 Stamp = tuple[tuple[str, int, int, int], ...]
 """Name, bytes, time of change and inode of every file that makes a version: equal stamps, equal files."""
 
@@ -35,7 +37,7 @@ class ModelFolder:
     """What cannot be a version, and why; 0 stands for the whole folder."""
 
 
-def look(repositories: Sequence[Path]) -> dict[str, ModelFolder]:
+def look(repositories: Sequence[Path], scan: ScanRepository = scan) -> dict[str, ModelFolder]:
     """Read all repositories. A model belongs to the first one that has it.
 
     Raises:
@@ -43,7 +45,7 @@ def look(repositories: Sequence[Path]) -> dict[str, ModelFolder]:
     """
     folders: dict[str, ModelFolder] = {}
     for repository in repositories:
-        for name, folder in _look_into(repository).items():
+        for name, folder in _look_into(repository, scan).items():
             first = folders.setdefault(name, folder)
             if first is not folder:
                 _refuse_second(first, folder)
@@ -65,7 +67,7 @@ def stamp(version: ModelVersion) -> Stamp:
     return tuple((name, state.st_size, state.st_mtime_ns, state.st_ino) for name, state in states)
 
 
-def _look_into(repository: Path) -> dict[str, ModelFolder]:
+def _look_into(repository: Path, scan: ScanRepository) -> dict[str, ModelFolder]:
     found = scan(repository)
     folders: dict[str, ModelFolder] = {}
     for version in found.versions:

@@ -91,6 +91,15 @@ def facts(
     return tensors
 
 
+def first_step(fitted: Fitted, settings: ModelSettings, rows: int = 1) -> Tensors:
+    """What the server adds to the first steps of as many sequences: state and facts; nothing for other models."""
+    if settings.sequence is None:
+        return {}
+    batched = fitted.graph.max_batch != 0
+    added = first_state(settings.sequence, batched=batched) | facts(settings.sequence, fitted.graph, key=1, start=True)
+    return {name: np.repeat(value, rows, axis=0) if batched else value for name, value in added.items()}
+
+
 def _id_value(control: Control, spec: TensorSpec, key: object) -> np.generic | str:
     """The id as the graph takes it; of a number, as many low bits as there is room for."""
     if control.datatype == "BYTES":

@@ -16,7 +16,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from service.catalog import Found, ModelFolder, look, stamp
+from service.catalog import Found, ModelFolder, ScanRepository, look, stamp
 from service.entry import Entry, IndexRow, State
 from service.errors import (
     ControlError,
@@ -31,7 +31,7 @@ from service.memory import trim
 from service.metrics import Metrics
 from service.served_model import ServedModel
 from zoo.errors import RepositoryError, ZooError
-from zoo.repository import ModelVersion
+from zoo.repository import ModelVersion, scan
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,13 @@ class ModelTable:
     """All versions of all models. Belongs to one event loop."""
 
     def __init__(
-        self, start_model: StartModel, metrics: Metrics, repositories: Sequence[Path], *, control_mode: str = "none"
+        self,
+        start_model: StartModel,
+        metrics: Metrics,
+        repositories: Sequence[Path],
+        *,
+        control_mode: str = "none",
+        scan: ScanRepository = scan,
     ) -> None:
         """An empty table.
 
@@ -53,11 +59,13 @@ class ModelTable:
             metrics: counts what happens.
             repositories: where versions are found.
             control_mode: "none", "poll" or "explicit"; only the last one lets callers load and unload.
+            scan: lists the versions of a repository.
         """
         self._start_model = start_model
         self._metrics = metrics
         self._repositories = tuple(repositories)
         self._control_mode = control_mode
+        self._scan = scan
         self._entries: dict[str, dict[int, Entry]] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._jobs: set[asyncio.Task[Any]] = set()
@@ -116,6 +124,10 @@ class ModelTable:
             folders = await asyncio.to_thread(look, self._repositories)
         return rows + [IndexRow(name) for name in sorted(folders) if name not in self._entries]
 
+    def look(self, repositories: Sequence[Path]) -> dict[str, ModelFolder]:
+        """What these repositories hold now; see `catalog.look`."""
+        return look(repositories, self._scan)
+
     def discover(self, names: Sequence[str] | None = None) -> dict[str, ModelFolder]:
         """Enter what the repositories hold as LOADING; `load_found` does load it.
 
@@ -125,7 +137,7 @@ class ModelTable:
         Raises:
             RepositoryError: a repository cannot be read, or has no model of a name.
         """
-        folders = look(self._repositories)
+        folders = self.look(self._repositories)
         for name in names or ():
             if name not in folders:
                 raise RepositoryError(f"no model {name!r} to load; there is {', '.join(sorted(folders)) or 'none'}")

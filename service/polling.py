@@ -15,7 +15,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from service.catalog import ModelFolder, identity, look
+from service.catalog import ModelFolder, identity
 from service.metrics import Metrics
 from service.model_table import ModelTable
 from zoo.errors import RepositoryError
@@ -83,7 +83,7 @@ class Poller:
             await self._table.remove(name)
 
     def _look(self) -> dict[str, ModelFolder]:
-        folders = look(list(self._identities))
+        folders = self._table.look(list(self._identities))
         for repository, known in self._identities.items():
             now = identity(repository)
             if now == known:

@@ -20,9 +20,13 @@ from service.errors import (
     TaskMismatchError,
     Violation,
 )
+from service.fitting import to_callers, to_graph
 from service.loading import LoadedModel
 from service.metrics import ModelMetrics
+from service.model_settings import ModelSettings, Priorities
+from service.sequences import Step
 from service.settings import Settings
+from service.stepper import Stepper
 from service.waiting_line import stack
 from zoo.card import FORECAST, IMAGE_INPUT, PROBABILITIES, SERIES_INPUT, TEXT_INPUT, ImageTask, SeriesTask, TextTask
 from zoo.errors import InputError
@@ -41,8 +45,8 @@ FRESH_SECONDS = 1.0
 """A run that ended no longer ago than this proves as much as a probe; longer for a slow model."""
 BUSY_SECONDS = 10.0
 """A model whose queue is full works, if a run ended no longer ago than this."""
-PRIORITY_LEVELS, DEFAULT_PRIORITY = 3, 2
-"""Of the tensor API: 1 goes first; 0, or a number that is no level, is the default."""
+PRIORITIES = Priorities(levels=3, default=2)
+"""Of the tensor API, where a model has none of its own."""
 _INLINE_CHARACTERS = 10_000
 _INLINE_ITEMS = 4
 
@@ -70,6 +74,9 @@ class ServedModel:
         self.card = loaded.card
         self.metrics = metrics
         self.signature: Signature = loaded.signature
+        """What callers send and see."""
+        self.settings: ModelSettings = loaded.settings
+        """What is set for this model."""
         self.device: Device = loaded.backend.device
         self.probe = loaded.probe
         """Inputs of one row that the model is known to answer, if any were found."""
@@ -83,7 +90,11 @@ class ServedModel:
         limit = self.signature.max_batch
         self.max_batch_rows = settings.max_batch_size if limit is None else limit
         """Rows that one run may have; 0: the model has no batch axis."""
-        self.max_delay_seconds = settings.max_delay_ms / 1e3
+        self.max_request_rows = self.settings.max_batch_rows or settings.max_items_per_request
+        """Rows that one request of the tensor API may have."""
+        delay = self.settings.max_delay_seconds
+        self.max_delay_seconds = settings.max_delay_ms / 1e3 if delay is None else delay
+        self.priorities = self.settings.priorities or PRIORITIES
         self._batcher = Batcher(
             self._compute,
             metrics,
@@ -91,11 +102,21 @@ class ServedModel:
             max_queue_rows=settings.max_queue_rows,
             max_delay_seconds=self.max_delay_seconds,
         )
+        sequence = self.settings.sequence
+        self._stepper = sequence and Stepper(
+            *(name, sequence, loaded.graph, self._batcher, metrics),
+            max_sequences=settings.max_sequences,
+            idle_seconds=settings.sequence_idle_seconds,
+        )
 
     @property
     def labels(self) -> Sequence[str]:
         """Class names; none for other models than classifiers."""
         return self.card.task.labels if self.card and not isinstance(self.card.task, SeriesTask) else ()
+
+    def labels_of(self, output: str) -> Sequence[str]:
+        """Names of the values of an output: those of its own, or the classes of the model."""
+        return self.settings.labels.get(output) or self.labels
 
     def task(self, kind: type[TaskKind]) -> TaskKind:
         """The task, if it is of that kind.
@@ -157,11 +178,42 @@ class ServedModel:
         return _finite(outputs[FORECAST])
 
     async def infer(
-        self, inputs: Tensors, outputs: Sequence[str], deadline: float | None, *, priority: int = 0
+        self,
+        inputs: Tensors,
+        outputs: Sequence[str],
+        deadline: float | None,
+        *,
+        priority: int = 0,
+        step: Step | None = None,
     ) -> Tensors:
-        """Run the graph on tensors that fit its signature; `outputs` empty: all. Errors as `Batcher.submit`."""
-        level = priority if 1 <= priority <= PRIORITY_LEVELS else DEFAULT_PRIORITY
-        return await self._batcher.submit(inputs, outputs, deadline=deadline, priority=level - DEFAULT_PRIORITY)
+        """Run the graph on tensors that fit the signature.
+
+        Args:
+            inputs: as callers send them.
+            outputs: those that are wanted; empty: all.
+            deadline: time of the event loop at which the caller stops waiting.
+            priority: 1 goes first; 0, or a number that is no level, is the model's default.
+            step: of which sequence this is; passed over by a model that keeps no state.
+
+        Raises:
+            ServiceError: as `Batcher.submit`; as `Stepper.run` for a model that keeps state.
+        """
+        batched = self.signature.max_batch != 0
+        level = self.priorities.level(priority)
+        self._check_queue(level)
+        tensors = to_graph(self.settings, inputs, batched=batched)
+        names = tuple(outputs) or tuple(spec.name for spec in self.signature.outputs)
+        order = level - self.priorities.default
+        if self._stepper:
+            answer = await self._stepper.run(step, tensors, names, deadline, order)
+        else:
+            answer = await self._batcher.submit(tensors, names, deadline=deadline, priority=order)
+        return to_callers(self.settings, answer, batched=batched)
+
+    def timeout(self, wanted_seconds: float | None, priority: int) -> float | None:
+        """The seconds that a request may take which asks for so many; None: no limit."""
+        policy = self.settings.policy(self.priorities.level(priority))
+        return policy.timeout(wanted_seconds) if policy else wanted_seconds
 
     async def works(self) -> bool:
         """Whether the model answers: by a run that just ended, or else by a probe."""
@@ -187,8 +239,16 @@ class ServedModel:
     async def close(self, timeout_seconds: float = 0.0) -> None:
         """Finish what is under way, then give memory back."""
         await self._batcher.close(timeout_seconds)
+        if self._stepper:
+            self._stepper.close()
         self._backend.close()
         self._runner.shutdown(wait=False, cancel_futures=True)
+
+    def _check_queue(self, level: int) -> None:
+        """Refuse a request at the door, where its level of priority has as many as it may."""
+        policy = self.settings.policy(level)
+        if policy and policy.max_requests is not None:
+            self._batcher.check_requests(policy.max_requests, level - self.priorities.default)
 
     async def _compute(self, parts: Sequence[Tensors], outputs: Sequence[str]) -> Tensors:
         loop = asyncio.get_running_loop()

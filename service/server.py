@@ -26,8 +26,9 @@ from menagerie.v1 import (
     prediction_service_pb2,
     prediction_service_pb2_grpc,
 )
+from service import triton
 from service.access import Gate
-from service.backend.contract import Backend
+from service.backend.contract import Backend, Device
 from service.backend.device import CPU, choose_device
 from service.backend.onnx import OnnxBackend
 from service.catalog import ModelFolder
@@ -35,9 +36,10 @@ from service.entry import State
 from service.errors import DeviceError, StartError
 from service.health import HealthServicer
 from service.interceptors import RequestInterceptor
-from service.loading import load_model
+from service.loading import LoadedModel, load_model
 from service.metrics import Metrics
 from service.metrics_server import MetricsServer, serve_metrics
+from service.model_settings import ModelSettings, Placement
 from service.model_table import ModelTable
 from service.polling import Poller
 from service.readiness import Readiness
@@ -86,7 +88,9 @@ class Server:
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self._loaders = ThreadPoolExecutor(settings.compute_threads, thread_name_prefix="load")
         self.table = ModelTable(
-            self._start_model, self.metrics, settings.repository, control_mode=settings.control_mode
+            *(self._start_model, self.metrics, settings.repository),
+            control_mode=settings.control_mode,
+            scan=triton.scan,
         )
         self.readiness = Readiness(self.table)
         self._interceptor = RequestInterceptor(self.metrics, self.readiness, gate, self._tracing, settings)
@@ -183,19 +187,39 @@ class Server:
         await self.wait_loaded()
         await poller.run(self.settings.poll_seconds)
 
-    async def _start_model(self, found: ModelVersion, config: str) -> ServedModel:  # noqa: ARG002
+    async def _start_model(self, found: ModelVersion, config: str) -> ServedModel:
         metrics = self.metrics.for_model(found.name, found.version)
-        load = partial(load_model, found.path, self._open, max_batch_rows=self.settings.max_batch_size)
-        loaded = await asyncio.get_running_loop().run_in_executor(self._loaders, load)
+        loaded = await asyncio.get_running_loop().run_in_executor(self._loaders, self._load_model, found, config)
         device = loaded.backend.device
         metrics.loaded(
             device=device.name, provider=device.provider, seconds=loaded.seconds, golden_error=loaded.golden_error
         )
         return ServedModel(found.name, found.version, loaded, self.settings, metrics, self._decoders)
 
-    def _open(self, path: Path) -> Backend:
+    def _load_model(self, found: ModelVersion, config: str) -> LoadedModel:
+        """Load a version as its configuration has it. Blocking."""
+        settings = triton.read_model_settings(found.path.parents[1], config)
+        for note in settings.notes:
+            log.info("model %s %d: %s", found.name, found.version, note)
+        device = self._place(settings)
+        open_backend = partial(self._open, device=device)
+        return load_model(found.path, open_backend, max_batch_rows=self.settings.max_batch_size, settings=settings)
+
+    def _place(self, settings: ModelSettings) -> Device:
+        """Where a model runs: on the server's device, or on the CPU if its configuration says so."""
+        device = self._choice.device
+        if settings.placement is Placement.CPU:
+            return CPU
+        ordinal = int(device.name.partition(":")[2] or -1)
+        if settings.placement is Placement.GPU and ordinal < 0:
+            raise DeviceError(f"instance_group.kind is KIND_GPU, but this server runs on {device.name}")
+        if settings.gpus and ordinal >= 0 and ordinal not in settings.gpus:
+            raise DeviceError(f"instance_group.gpus is {list(settings.gpus)}, but this server runs on {device.name}")
+        return device
+
+    def _open(self, path: Path, *, device: Device) -> Backend:
         try:
-            return OnnxBackend(path, self._choice.device, threads=self.settings.compute_threads)
+            return OnnxBackend(path, device, threads=self.settings.compute_threads)
         except DeviceError as exc:
             if self.settings.device != "auto":
                 raise

@@ -265,7 +265,8 @@ _TITLES = {
     "batches": {"max_batch_size", "max_queue_rows", "max_delay_ms", "decode_threads", "compute_threads"},
     "limits": {
         *("max_items_per_request", "max_message_mib", "max_inflight_mib", "max_image_pixels", "max_tensor_elements"),
-        *("max_tensor_rank", "max_string_bytes", "max_streams", "requests_per_second"),
+        *("max_tensor_rank", "max_string_bytes", "max_streams", "max_sequences", "sequence_idle_seconds"),
+        "requests_per_second",
     },
     "operation": {"drain_seconds", "log_level", "log_format", "otlp_endpoint"},
 }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from inference.grpc_service_pb2 import InferParameter, ModelInferRequest
 from service.errors import InvalidTensorError
+from service.sequences import Step
 
 FINAL_RESPONSE = "triton_enable_empty_final_response"
 _KINDS: dict[str, tuple[str, ...]] = {
@@ -29,6 +30,8 @@ class Parameters:
     """How long it may take; None: it does not say."""
     priority: int
     """1 is the highest; 0: the model's default."""
+    step: Step | None
+    """Of a sequence; None: it is of none."""
 
 
 def read_parameters(request: ModelInferRequest) -> Parameters:
@@ -39,7 +42,7 @@ def read_parameters(request: ModelInferRequest) -> Parameters:
             shared memory.
     """
     _check(request)
-    return Parameters(_timeout_seconds(request), _not_negative(request, "priority"))
+    return Parameters(_timeout_seconds(request), _not_negative(request, "priority"), _step(request))
 
 
 def wants_final_response(request: ModelInferRequest) -> bool:
@@ -66,6 +69,17 @@ def _timeout_seconds(request: ModelInferRequest) -> float | None:
     """On the wire it is in microseconds, 0 for none."""
     microseconds = _not_negative(request, "timeout")
     return microseconds / 1e6 if microseconds else None
+
+
+def _step(request: ModelInferRequest) -> Step | None:
+    """The id 0, or an empty one, stands for none."""
+    given = request.parameters
+    if "sequence_id" not in given:
+        return None
+    kind = given["sequence_id"].WhichOneof("parameter_choice")
+    key = given["sequence_id"].string_param if kind == "string_param" else _integer(given["sequence_id"])
+    start, end = ("sequence_" + word in given and given["sequence_" + word].bool_param for word in ("start", "end"))
+    return Step(key, start, end) if key else None
 
 
 def _not_negative(request: ModelInferRequest, name: str) -> int:

@@ -32,7 +32,8 @@ def response(
         assert spec is not None, "read_outputs checked the names"
         if top_k := wanted.get(name, 0):
             batched = model.signature.max_batch != 0
-            _add(answer, name, "BYTES", classify(tensors[name], top_k, model.labels, batched=batched))
+            values = float_values(tensors[name], spec.datatype)
+            _add(answer, name, "BYTES", classify(values, top_k, model.labels_of(name), batched=batched))
         else:
             _add(answer, name, spec.datatype, tensors[name])
     _mark_final(request, answer)
@@ -50,6 +51,11 @@ def _mark_final(request: ModelInferRequest, answer: ModelInferResponse) -> None:
     """There is one response to a request, so it is the last one too."""
     if wants_final_response(request):
         answer.parameters["triton_final_response"].bool_param = True
+
+
+def float_values(values: NDArray[np.generic], datatype: str) -> NDArray[np.generic]:
+    """The values as numbers that can be compared: a BF16 is the upper half of an FP32."""
+    return (values.astype(np.uint32) << 16).view(np.float32) if datatype == "BF16" else values
 
 
 def classify(

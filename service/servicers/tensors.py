@@ -57,10 +57,11 @@ class TensorRpcs(TableServicer):
             with model.metrics.timed("decode"):
                 parameters = tensor_parameters.read_parameters(request)
                 wanted = tensor_requests.read_outputs(request, model.signature)
-                limits = tensor_requests.Limits.of(self._settings)
+                limits = replace(tensor_requests.Limits.of(self._settings), rows=model.max_request_rows)
                 inputs = tensor_requests.read_inputs(request, model.signature, limits)
-            deadline = _earlier(rpc_deadline, parameters.timeout_seconds)
-            outputs = await model.infer(inputs, tuple(wanted), deadline, priority=parameters.priority)
+            priority, step = parameters.priority, parameters.step
+            deadline = _earlier(rpc_deadline, model.timeout(parameters.timeout_seconds, priority))
+            outputs = await model.infer(inputs, tuple(wanted), deadline, priority=priority, step=step)
             with model.metrics.timed("encode"):
                 return tensor_responses.response(request, model, wanted, outputs)
 

@@ -28,8 +28,11 @@ def scan(repository: Path) -> Scan:
         try:
             found = read_config(folder)
         except PackageError as exc:
+            # A problem of each version, so that those that are served already go on as they are.
+            numbers: list[int | None] = [version.version for version in versions if version.name == name] or [None]
             versions = [version for version in versions if version.name != name]
-            problems = [problem for problem in problems if problem.name != name] + [Problem(name, None, str(exc))]
+            problems = [problem for problem in problems if problem.name != name]
+            problems += [Problem(name, number, str(exc)) for number in numbers]
             continue
         if found:
             versions, problems = _configured(folder, found[0], versions, problems)
