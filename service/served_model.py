@@ -24,6 +24,7 @@ from service.fitting import to_callers, to_graph
 from service.loading import LoadedModel
 from service.metrics import ModelMetrics
 from service.model_settings import ModelSettings, Priorities
+from service.monitor import Monitor
 from service.sequences import Step
 from service.settings import Settings
 from service.stepper import Stepper
@@ -83,8 +84,11 @@ class ServedModel:
         self._backend = loaded.backend
         self._max_pixels = settings.max_image_pixels
         self._pool = pool
-        # Runs of one model come one after the other, so that its cores are not shared by two runs.
-        self._runner = ThreadPoolExecutor(1, thread_name_prefix=f"run-{name}-{version}")
+        # Without a configuration, runs of one model come one after the other: its cores are not shared by two runs.
+        runs = self.settings.instances
+        self._runner = ThreadPoolExecutor(runs, thread_name_prefix=f"run-{name}-{version}")
+        outputs = {spec.name for spec in self.signature.outputs}
+        self._monitor = Monitor(self.card, outputs, metrics) if self.card and settings.model_metrics else None
         self._last_success = float("-inf")
         self._fresh_seconds = FRESH_SECONDS
         limit = self.signature.max_batch
@@ -101,6 +105,7 @@ class ServedModel:
             max_batch_rows=self.max_batch_rows,
             max_queue_rows=settings.max_queue_rows,
             max_delay_seconds=self.max_delay_seconds,
+            max_runs=runs,
         )
         sequence = self.settings.sequence
         self._stepper = sequence and Stepper(
@@ -148,8 +153,8 @@ class ServedModel:
 
                 await self._decode_each("images", len(images), decode)
             batch: Tensors = {IMAGE_INPUT: pixels}
-            outputs = await self._batcher.submit(batch, (PROBABILITIES,), deadline=deadline, seats=seats)
-        return _finite(outputs[PROBABILITIES])
+            outputs = await self._batcher.submit(batch, self._wanted(PROBABILITIES), deadline=deadline, seats=seats)
+        return self._checked(PROBABILITIES, batch, outputs)
 
     async def classify_texts(self, texts: Sequence[str], deadline: float | None) -> NDArray[np.float32]:
         """Classify texts: probabilities [N, K]; errors as `classify_images`."""
@@ -159,8 +164,8 @@ class ServedModel:
             with self.metrics.timed("decode"):
                 prepared = await self._prepare_all("texts[{}]", texts, prepare_text, inline=inline)
             batch = {TEXT_INPUT: np.array(prepared, dtype=object)}
-            outputs = await self._batcher.submit(batch, (PROBABILITIES,), deadline=deadline, seats=seats)
-        return _finite(outputs[PROBABILITIES])
+            outputs = await self._batcher.submit(batch, self._wanted(PROBABILITIES), deadline=deadline, seats=seats)
+        return self._checked(PROBABILITIES, batch, outputs)
 
     async def forecast(self, histories: Sequence[ReadColumns], deadline: float | None) -> NDArray[np.float32]:
         """Forecast tables of readings: [N, horizon, targets]; errors as `classify_images`."""
@@ -174,8 +179,8 @@ class ServedModel:
             with self.metrics.timed("decode"):
                 prepared = await self._prepare_all("histories[{}].columns", histories, prepare, inline=inline)
             batch = {SERIES_INPUT: np.stack(prepared)}
-            outputs = await self._batcher.submit(batch, (FORECAST,), deadline=deadline, seats=seats)
-        return _finite(outputs[FORECAST])
+            outputs = await self._batcher.submit(batch, self._wanted(FORECAST), deadline=deadline, seats=seats)
+        return self._checked(FORECAST, batch, outputs)
 
     async def infer(
         self,
@@ -208,6 +213,8 @@ class ServedModel:
             answer = await self._stepper.run(step, tensors, names, deadline, order)
         else:
             answer = await self._batcher.submit(tensors, names, deadline=deadline, priority=order)
+        if self._monitor:
+            self._monitor.observe(tensors, answer)
         return to_callers(self.settings, answer, batched=batched)
 
     def timeout(self, wanted_seconds: float | None, priority: int) -> float | None:
@@ -243,6 +250,16 @@ class ServedModel:
             self._stepper.close()
         self._backend.close()
         self._runner.shutdown(wait=False, cancel_futures=True)
+
+    def _wanted(self, output: str) -> tuple[str, ...]:
+        """The output that callers get, and those that only the monitor looks at."""
+        return (output, *self._monitor.outputs) if self._monitor else (output,)
+
+    def _checked(self, output: str, inputs: Tensors, outputs: Tensors) -> NDArray[np.float32]:
+        answer = _finite(outputs[output])
+        if self._monitor:
+            self._monitor.observe(inputs, outputs)
+        return answer
 
     def _check_queue(self, level: int) -> None:
         """Refuse a request at the door, where its level of priority has as many as it may."""
