@@ -310,7 +310,8 @@ class Batcher:
     async def _run_next(self) -> None:
         if not self._line:  # all left while lingering
             return
-        batch = self._line.take(self._room)
+        room = self._room
+        batch = self._line.take(room)
         if self._line:  # another run can begin meanwhile
             self._arrival.set()
         now = asyncio.get_running_loop().time()
@@ -319,7 +320,18 @@ class Batcher:
                 item.request.queue_seconds = now - item.request.arrived
                 self._metrics.phase("queue", item.request.queue_seconds)
         self._metrics.queued(self.waiting_rows)
+        self._metrics.cut(self._why(batch, room, now), now - min(item.request.arrived for item in batch))
         await self._run(batch)
+
+    def _why(self, batch: Sequence[Slice], room: int, now: float) -> str:
+        """Why the batch has no more rows."""
+        if sum(item.rows for item in batch) >= room:
+            return "full"
+        if self._line:
+            return "shape"
+        if not self._max_delay_seconds:
+            return "idle"
+        return "deadline" if now >= batch[0].request.order[1] - self._max_delay_seconds else "delay"
 
     async def _run(self, batch: Sequence[Slice]) -> None:
         try:

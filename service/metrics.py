@@ -32,8 +32,10 @@ SECONDS = (
 """Bounds of the latency buckets: a small model answers in a fraction of a millisecond."""
 STATES = ("LOADING", "READY", "FAILED", "UNLOADING", "UNLOADED")
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-CUTS = ("full", "idle", "delay", "deadline")
-"""Why a batch has no more rows: it is full; nobody else waited; the delay was over; its first request is in a hurry."""
+SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+CUTS = ("full", "shape", "idle", "delay", "deadline")
+"""Why a batch has no more rows: it is full; those who wait have inputs of other shapes; nobody else waits; the delay is
+over; its first request is in a hurry."""
 
 Phase = tuple[str, float, float]
 """A part of an RPC: name, start, end, by the clock of `perf_counter`."""
@@ -84,6 +86,18 @@ class Metrics:
         self.batches = self._counter("batches", f"Batches by why they were cut: {', '.join(CUTS)}", *MODEL, "reason")
         self.batch_wait = self._histogram(
             "batch_wait_seconds", "How long the first request of a batch waited for it to be cut", SECONDS, *MODEL
+        )
+        self.predicted = self._counter("predicted_classes", "Rows by the class that the model named", *MODEL, "label")
+        self.confidence = self._histogram("confidence", "Probability of the class that was named", SHARES, *MODEL)
+        self.measured = self._counter("measured_inputs", "Rows compared with training", *MODEL, "quantity")
+        self.out_of_range = self._counter(
+            "out_of_range_inputs", "Rows with a value outside the range of training", *MODEL, "quantity"
+        )
+        self.shift = self._gauge(
+            "input_shift", "Recent mean minus training's, in standard deviations of training", *MODEL, "quantity"
+        )
+        self.drift = self._gauge(
+            "drift_psi", "Population-stability index of recent rows against training", *MODEL, "quantity"
         )
         self.build_info = self._gauge("build_info", "Always 1; the labels say what runs", "version", "python")
         self._models: dict[tuple[str, str], ModelMetrics] = {}
@@ -137,6 +151,7 @@ class ModelMetrics:
         self._queue_rows = metrics.queue_rows.labels(model, version)
         self._rejected = metrics.rejected.labels(model, version)
         self._retried = metrics.retried.labels(model, version)
+        self._confidence = metrics.confidence.labels(model, version)
         self._dropped = {reason: metrics.dropped.labels(model, version, reason) for reason in ("cancelled", "expired")}
 
     def phase(self, name: str, seconds: float) -> None:
@@ -220,6 +235,24 @@ class ModelMetrics:
         """A batch failed and is run again one by one."""
         self._retried.inc()
 
+    def predicted(self, label: str, probability: float) -> None:
+        """The model named this class, with this probability."""
+        self._metrics.predicted.labels(*self._labels, label).inc()
+        self._confidence.observe(probability)
+
+    def measured(self, quantity: str, rows: int, out_of_range: int) -> None:
+        """So many rows were compared with training, of which so many had a value outside its range."""
+        self._metrics.measured.labels(*self._labels, quantity).inc(rows)
+        self._metrics.out_of_range.labels(*self._labels, quantity).inc(out_of_range)
+
+    def shifted(self, quantity: str, deviations: float) -> None:
+        """The recent mean is so many standard deviations from training's."""
+        self._metrics.shift.labels(*self._labels, quantity).set(deviations)
+
+    def drifted(self, quantity: str, index: float) -> None:
+        """The population-stability index is this now."""
+        self._metrics.drift.labels(*self._labels, quantity).set(index)
+
     def state(self, name: str) -> None:
         """The version is in this one of the `STATES` now."""
         for state in STATES:
@@ -239,5 +272,5 @@ class ModelMetrics:
         own = dict(zip(MODEL, self._labels, strict=True))
         metrics = self._metrics
         gauges = (metrics.model_device, metrics.model_state, metrics.load_seconds, metrics.golden_error)
-        for gauge in (*gauges, metrics.queue_rows, metrics.sequences):
+        for gauge in (*gauges, metrics.queue_rows, metrics.sequences, metrics.shift, metrics.drift):
             gauge.remove_by_labels(own)

@@ -14,9 +14,13 @@ and an output more for every tensor of the state.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
+import numpy as np
+from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
@@ -167,6 +171,35 @@ class Golden(_Part):
     rtol: float = Field(default=1e-3, ge=0)
 
 
+class Distribution(_Part):
+    """A histogram: how the values of a quantity are shared among bins, as drift is measured against it."""
+
+    edges: Annotated[tuple[float, ...], Field(min_length=1, max_length=99)]
+    """Between the bins, ascending; a value on an edge is in the bin above it."""
+    shares: tuple[float, ...]
+    """Of the values, one more than there are edges; they sum to 1."""
+
+    @model_validator(mode="after")
+    def _is_a_histogram(self) -> Self:
+        if any(left >= right for left, right in pairwise(self.edges)):
+            raise ValueError("edges must ascend")
+        if len(self.shares) != len(self.edges) + 1:
+            raise ValueError(f"{len(self.edges)} edges need {len(self.edges) + 1} shares, there are {len(self.shares)}")
+        _check_shares("shares", self.shares)
+        return self
+
+    @classmethod
+    def of(cls, values: ArrayLike, bins: int = 10) -> Self | None:
+        """Bins of about equally many values; None where all values are the same."""
+        sample = np.asarray(values, np.float64).ravel()
+        edges = np.unique(np.quantile(sample, np.linspace(0, 1, bins + 1)[1:-1]))
+        edges = edges[edges > sample.min(initial=np.inf)]
+        if not len(edges):
+            return None
+        counts = np.bincount(np.searchsorted(edges, sample, side="right"), minlength=len(edges) + 1)
+        return cls(edges=tuple(edges.tolist()), shares=tuple((counts / counts.sum()).tolist()))
+
+
 class ColumnStatistics(_Part):
     """Distribution of one quantity over the training inputs."""
 
@@ -174,6 +207,8 @@ class ColumnStatistics(_Part):
     std: float = Field(ge=0)
     min: float
     max: float
+    distribution: Distribution | None = None
+    """Of the same values; without it drift is told by the mean only."""
 
 
 class Card(_Part):
@@ -191,6 +226,9 @@ class Card(_Part):
     """Variants that were tried at publication, e.g. {"int8": {"accuracy": .., "speedup": .., "kept": "yes"}}."""
     reference: dict[str, ColumnStatistics] = {}
     """Statistics of the training inputs, e.g. of each channel, of the number of tokens, of each feature."""
+    class_shares: dict[str, float] = {}
+    """Of a classifier: label to its share of the training examples; empty when unknown. Drift of the predicted classes
+    is measured against it."""
     golden: Golden = Golden()
     state: tuple[StateTensor, ...] = ()
     """What a forecaster carries from step to step. It then reads one row per request (`window_steps` 1), and the
@@ -204,6 +242,15 @@ class Card(_Part):
             taken = {SERIES_INPUT, FORECAST} & set(names)
             if taken or len(set(names)) < len(names):
                 raise ValueError(f"state {kind}s {names} must differ from each other, {SERIES_INPUT} and {FORECAST}")
+        return self
+
+    @model_validator(mode="after")
+    def _shares_fit_task(self) -> Self:
+        if self.class_shares:
+            labels = () if isinstance(self.task, SeriesTask) else self.task.labels
+            if unknown := sorted(self.class_shares.keys() - set(labels)):
+                raise ValueError(f"class_shares names {unknown[0]!r}, which is no label of the task")
+            _check_shares("class_shares", self.class_shares.values())
         return self
 
     @model_validator(mode="after")
@@ -224,6 +271,12 @@ class Card(_Part):
     def to_json(self) -> str:
         """The card as it is stored in the file."""
         return self.model_dump_json(exclude_defaults=False, exclude_none=True)
+
+
+def _check_shares(name: str, shares: Iterable[float]) -> None:
+    values = list(shares)
+    if min(values) < 0 or abs(sum(values) - 1) > 1e-3:
+        raise ValueError(f"{name} must be positive and sum to 1, they sum to {sum(values):g}")
 
 
 def parse_card(text: str) -> Card:

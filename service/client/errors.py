@@ -51,7 +51,7 @@ def translate(error: grpc.RpcError, address: str) -> PredictionError:
     code = error.code().name
     if code == "UNAVAILABLE" and not error.trailing_metadata():
         message = f"no server answers at {address}; start one with menagerie-serve, or name another with --address"
-        if "ssl" in (error.debug_error_string() or "").lower() or "certificate" in (error.details() or "").lower():
+        if "ssl" in (error.details() or "").lower():
             message = f"the server at {address} and this client do not trust each other; see --tls-ca"
         return PredictionError(code, "SERVER_UNREACHABLE", message)
     status = rpc_status.from_call(error) or status_pb2.Status()

@@ -1,0 +1,159 @@
+"""What a model is asked and what it says, against what it was trained on (the reference statistics in its card).
+
+- Of a classifier: how often it names each class, and how sure it is.
+- Of each quantity that the card has statistics of: inputs outside the range of training, and how far the recent mean is
+  from training's. A quantity is a feature of a series, a colour channel of an image, or whatever the graph gives as an
+  output of that name with one number a row, e.g. `unknown_token_rate`.
+- Where the card has the distribution over training: the population-stability index of the recent inputs, or predicted
+  classes, against it. The habit of the trade is to look closer from 0.1 on, and to act from 0.25 on.
+
+"Recent" is a window whose past fades: after `memory_rows` rows a row counts half.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.backend.contract import Tensors
+from service.metrics import ModelMetrics
+from zoo.card import IMAGE_INPUT, PROBABILITIES, SERIES_INPUT, Card, ColumnStatistics, ImageTask, SeriesTask
+
+MEMORY_ROWS = 1000
+"""Rows until one counts half; more where there are many classes."""
+ROWS_PER_BIN = 20
+"""An index over fewer rows than this for each bin is mostly noise, and not published."""
+CHANNELS = ("red", "green", "blue")
+CLASSES = "predicted class"
+"""The quantity under which the drift of the predicted classes stands."""
+_PIXEL_STEP = 4
+"""Every fourth pixel of every fourth line is enough to know how bright an image is."""
+_SMALLEST_SHARE = 1e-4
+
+
+class Monitor:
+    """Watches one version of a model. Belongs to one event loop."""
+
+    def __init__(self, card: Card, outputs: set[str], metrics: ModelMetrics) -> None:
+        """Compare with a card; `outputs` are those of the graph."""
+        self._card = card
+        self._metrics = metrics
+        self._quantities = {name: _Quantity(reference) for name, reference in card.reference.items()}
+        self.outputs = tuple(sorted(outputs & card.reference.keys()))
+        """Outputs of the graph that are quantities; ask for them beside those that callers want."""
+        self._labels = () if isinstance(card.task, SeriesTask) else card.task.labels
+        self._classes = _class_drift(card, self._labels)
+
+    def observe(self, inputs: Tensors, outputs: Tensors) -> None:
+        """A request was answered: what went into the graph, and what of its outputs is known."""
+        if PROBABILITIES in outputs and self._labels:
+            self._observe_classes(outputs[PROBABILITIES])
+        for name, values_NV in self._values(inputs, outputs).items():
+            if quantity := self._quantities.get(name):
+                self._observe_quantity(name, quantity, values_NV)
+
+    def _observe_classes(self, probabilities_NK: NDArray[np.generic]) -> None:
+        if probabilities_NK.ndim != 2 or probabilities_NK.shape[1] != len(self._labels):
+            return
+        best_N = probabilities_NK.argmax(axis=1)
+        for index, row in zip(best_N.tolist(), probabilities_NK, strict=True):
+            self._metrics.predicted(self._labels[index], float(row[index]))
+        if self._classes:
+            counts_K = np.bincount(best_N, minlength=len(self._labels)).astype(np.float64)
+            self._publish(CLASSES, self._classes, len(best_N), counts_K)
+
+    def _values(self, inputs: Tensors, outputs: Tensors) -> dict[str, NDArray[Any]]:
+        """Quantity to its values, [N, anything]."""
+        task, values = self._card.task, {name: outputs[name] for name in self.outputs if name in outputs}
+        if isinstance(task, ImageTask) and IMAGE_INPUT in inputs:
+            pixels_NHWC = inputs[IMAGE_INPUT][:, ::_PIXEL_STEP, ::_PIXEL_STEP]
+            values |= {name: pixels_NHWC[..., channel] for channel, name in enumerate(CHANNELS)}
+        if isinstance(task, SeriesTask) and SERIES_INPUT in inputs:
+            history_NTF = inputs[SERIES_INPUT]
+            values |= {feature.name: history_NTF[..., index] for index, feature in enumerate(task.features)}
+        return {name: np.asarray(value).reshape(len(value), -1) for name, value in values.items() if value.size}
+
+    def _observe_quantity(self, name: str, quantity: _Quantity, values_NV: NDArray[Any]) -> None:
+        reference = quantity.reference
+        outside_NV = (values_NV < reference.min) | (values_NV > reference.max)
+        self._metrics.measured(name, len(values_NV), int(outside_NV.any(axis=1).sum()))
+        self._metrics.shifted(name, quantity.shift(values_NV))
+        if quantity.drift:
+            counts = quantity.counts(values_NV)
+            self._publish(name, quantity.drift, len(values_NV), counts)
+
+    def _publish(self, name: str, drift: _Drift, rows: int, counts: NDArray[np.float64]) -> None:
+        drift.add(rows, counts)
+        if drift.known:
+            self._metrics.drifted(name, drift.index())
+
+
+class _Quantity:
+    """A quantity, and its recent past."""
+
+    def __init__(self, reference: ColumnStatistics) -> None:
+        self.reference = reference
+        found = reference.distribution
+        self._edges = np.array(found.edges if found else (), np.float64)
+        self.drift = _Drift(np.array(found.shares)) if found else None
+        self._mean = _Fading(1, MEMORY_ROWS)
+
+    def shift(self, values_NV: NDArray[Any]) -> float:
+        """How far the recent mean is from training's, in standard deviations of training."""
+        self._mean.add(len(values_NV), np.array([values_NV.mean(axis=1, dtype=np.float64).sum()]))
+        return float(self._mean.shares[0] - self.reference.mean) / max(self.reference.std, 1e-12)
+
+    def counts(self, values_NV: NDArray[Any]) -> NDArray[np.float64]:
+        """Rows by bin; a row whose values are in several is shared among them."""
+        bins = np.searchsorted(self._edges, values_NV.ravel(), side="right")
+        counts = np.bincount(bins, minlength=len(self._edges) + 1)
+        shared: NDArray[np.float64] = counts / values_NV.shape[1]
+        return shared
+
+
+class _Fading:
+    """Sums over rows, of which the past fades."""
+
+    def __init__(self, size: int, memory_rows: int) -> None:
+        self._keep = 0.5 ** (1 / memory_rows)
+        self.rows = 0.0
+        self._sums = np.zeros(size)
+
+    def add(self, rows: int, sums: NDArray[np.float64]) -> None:
+        """Rows and what they sum up to."""
+        keep = self._keep**rows
+        self.rows = keep * self.rows + rows
+        self._sums = keep * self._sums + sums
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """The mean over rows."""
+        shares: NDArray[np.float64] = self._sums / self.rows
+        return shares
+
+
+class _Drift(_Fading):
+    """How a distribution over bins has moved away from the one of training."""
+
+    def __init__(self, reference: NDArray[np.float64]) -> None:
+        super().__init__(len(reference), max(MEMORY_ROWS, ROWS_PER_BIN * len(reference)))
+        self._reference = np.maximum(reference, _SMALLEST_SHARE)
+        self._enough = ROWS_PER_BIN * len(reference)
+
+    @property
+    def known(self) -> bool:
+        """Whether there were enough rows to tell."""
+        return self.rows >= self._enough
+
+    def index(self) -> float:
+        """The population-stability index: sum of (p - q) ln(p / q) over the bins."""
+        recent, reference = np.maximum(self.shares, _SMALLEST_SHARE), self._reference
+        return float(((recent - reference) * np.log(recent / reference)).sum())
+
+
+def _class_drift(card: Card, labels: tuple[str, ...]) -> _Drift | None:
+    if not card.class_shares:
+        return None
+    return _Drift(np.array([card.class_shares.get(label, 0.0) for label in labels]))
