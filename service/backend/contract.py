@@ -15,6 +15,7 @@ Tensors = dict[str, NDArray[np.generic]]
 DTYPES: dict[str, np.dtype[np.generic]] = {
     "BOOL": np.dtype(np.bool_),
     "UINT8": np.dtype("<u1"),
+    "BF16": np.dtype("<u2"),  # the bits, since numpy has no such type; before UINT16, to which <u2 belongs otherwise
     "UINT16": np.dtype("<u2"),
     "UINT32": np.dtype("<u4"),
     "UINT64": np.dtype("<u8"),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from service.backend import bfloat16
 from service.backend.contract import Device, Signature, Tensors, TensorSpec
 from service.backend.device import CPU, CUDA_PROVIDER, provider_options
 from service.errors import DeviceError, InferenceError, OutOfMemoryError
@@ -26,6 +27,7 @@ _DATATYPES = {
     "tensor(int32)": "INT32",
     "tensor(int64)": "INT64",
     "tensor(float16)": "FP16",
+    bfloat16.BFLOAT16: "BF16",
     "tensor(float)": "FP32",
     "tensor(double)": "FP64",
     "tensor(string)": "BYTES",
@@ -56,6 +58,7 @@ class OnnxBackend:
         self.device = device
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         self.signature = make_signature([_axes(node) for node in inputs], [_axes(node) for node in outputs])
+        self._has_bfloat16 = bfloat16.has_bfloat16(self.signature)
         self._output_names = [spec.name for spec in self.signature.outputs]
         self._options = onnxruntime.RunOptions()
 
@@ -67,7 +70,10 @@ class OnnxBackend:
         """
         names = list(outputs) or self._output_names
         try:
-            values = self._session.run(names, inputs, self._options)
+            if self._has_bfloat16:
+                values = bfloat16.run(self._session, self.signature, names, inputs, self._options)
+            else:
+                values = self._session.run(names, inputs, self._options)
         except Exception as exc:  # ONNX Runtime's exceptions have no common base of their own
             kind = OutOfMemoryError if _is_out_of_memory(exc) else InferenceError
             raise kind(f"{type(exc).__name__}: {_one_line(exc)}") from exc

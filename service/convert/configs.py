@@ -5,7 +5,7 @@ from __future__ import annotations
 from inference import model_config_pb2 as pb
 from service.backend.contract import TensorSpec
 from service.convert.descriptions import PLATFORM
-from service.served_model import DEFAULT_PRIORITY, PRIORITY_LEVELS, ServedModel
+from service.served_model import ServedModel
 from zoo.card import IMAGE_INPUT, ImageTask
 from zoo.repository import MODEL_FILE
 
@@ -13,7 +13,20 @@ BACKEND = "onnxruntime"
 
 
 def model_config(model: ServedModel) -> pb.ModelConfig:
-    """What is in effect for a model, found out from the model, not from a file."""
+    """What is in effect for a model: what its configuration says, completed with what the server found out itself."""
+    found = _found_out(model)
+    config = pb.ModelConfig.FromString(model.settings.source)
+    scheduled = config.WhichOneof("scheduling_choice")
+    for field, _ in config.ListFields():
+        found.ClearField(field.name)
+    if scheduled and scheduled != "dynamic_batching":
+        found.ClearField("dynamic_batching")
+    config.MergeFrom(found)
+    config.name, config.max_batch_size = model.name, model.max_batch_rows
+    return config
+
+
+def _found_out(model: ServedModel) -> pb.ModelConfig:
     batched = model.signature.max_batch != 0
     config = pb.ModelConfig(
         name=model.name,
@@ -47,8 +60,8 @@ def _input(model: ServedModel, spec: TensorSpec, *, batched: bool) -> pb.ModelIn
 def _batching(model: ServedModel) -> pb.ModelDynamicBatching:
     return pb.ModelDynamicBatching(
         max_queue_delay_microseconds=round(model.max_delay_seconds * 1e6),
-        priority_levels=PRIORITY_LEVELS,
-        default_priority_level=DEFAULT_PRIORITY,
+        priority_levels=model.priorities.levels,
+        default_priority_level=model.priorities.default,
         default_queue_policy=pb.ModelQueuePolicy(
             timeout_action=pb.ModelQueuePolicy.REJECT, allow_timeout_override=True
         ),
@@ -57,9 +70,11 @@ def _batching(model: ServedModel) -> pb.ModelDynamicBatching:
 
 def _instances(model: ServedModel) -> pb.ModelInstanceGroup:
     kind, _, ordinal = model.device.name.partition(":")
-    if kind == "cpu":
-        return pb.ModelInstanceGroup(name=model.name, kind=pb.ModelInstanceGroup.KIND_CPU, count=1)
-    return pb.ModelInstanceGroup(name=model.name, kind=pb.ModelInstanceGroup.KIND_GPU, count=1, gpus=[int(ordinal)])
+    group = pb.ModelInstanceGroup(name=model.name, kind=pb.ModelInstanceGroup.KIND_CPU, count=model.settings.instances)
+    if kind != "cpu":
+        group.kind = pb.ModelInstanceGroup.KIND_GPU
+        group.gpus.append(int(ordinal))
+    return group
 
 
 def _data_type(spec: TensorSpec) -> str:

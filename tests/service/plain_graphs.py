@@ -21,6 +21,7 @@ ONNX_TYPES = {
     "INT32": TensorProto.INT32,
     "INT64": TensorProto.INT64,
     "FP16": TensorProto.FLOAT16,
+    "BF16": TensorProto.BFLOAT16,
     "FP32": TensorProto.FLOAT,
     "FP64": TensorProto.DOUBLE,
     "BYTES": TensorProto.STRING,
@@ -40,6 +41,17 @@ def affine(axes: Shape = ("batch", 3), *, factor: float = 2.0) -> bytes:
 def echo(datatype: str, axes: Shape = ("batch", 2)) -> bytes:
     """x -> y = x, of any datatype."""
     return _model([helper.make_node("Identity", ["x"], ["y"])], {"x": (datatype, axes)}, {"y": (datatype, axes)})
+
+
+def bfloat16() -> bytes:
+    """x bfloat16 [N, 2] -> y = 2 x."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["wide"], to=TensorProto.FLOAT),
+        helper.make_node("Add", ["wide", "wide"], ["double"]),
+        helper.make_node("Cast", ["double"], ["y"], to=TensorProto.BFLOAT16),
+    ]
+    axes = ("batch", 2)
+    return _model(nodes, {"x": ("BF16", axes)}, {"y": ("BF16", axes)})
 
 
 def weighted_sum() -> bytes:

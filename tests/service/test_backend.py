@@ -88,11 +88,11 @@ def test_types_that_cannot_be_sent_are_refused(tmp_path: Path) -> None:
     graph = helper.make_graph(
         [helper.make_node("Identity", ["x"], ["y"])],
         "g",
-        [helper.make_tensor_value_info("x", TensorProto.BFLOAT16, ["n"])],
-        [helper.make_tensor_value_info("y", TensorProto.BFLOAT16, ["n"])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT8E4M3FN, ["n"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT8E4M3FN, ["n"])],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    with pytest.raises(PackageError, match=r"'x' is a tensor\(bfloat16\), which cannot be sent"):
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+    with pytest.raises(PackageError, match=r"'x' is a tensor\(float8e4m3fn\), which cannot be sent"):
         opened(tmp_path, model.SerializeToString())
 
 

@@ -88,7 +88,7 @@ async def test_strings(calls: Calls, *, typed: bool) -> None:
     assert response.raw_output_contents[0] == _bytes_tensor(words)
 
 
-@pytest.mark.parametrize("datatype", [name for name in plain_graphs.ONNX_TYPES if name != "BYTES"])
+@pytest.mark.parametrize("datatype", [name for name in plain_graphs.ONNX_TYPES if name not in ("BYTES", "BF16")])
 async def test_every_datatype_comes_back_as_it_went(serve: Serve, tmp_path: Path, datatype: str) -> None:
     add_plain(tmp_path, "echo", plain_graphs.echo(datatype))
     calls = await serve(tmp_path)
@@ -100,6 +100,23 @@ async def test_every_datatype_comes_back_as_it_went(serve: Serve, tmp_path: Path
     outputs = await calls.infer("echo", {"x": values})
     np.testing.assert_array_equal(outputs["y"], values)
     assert outputs["y"].dtype == values.dtype
+
+
+async def test_bfloat16_comes_raw_and_in_batches(serve: Serve, tmp_path: Path) -> None:
+    add_plain(tmp_path, "brains", plain_graphs.bfloat16())
+    calls = await serve(tmp_path)
+    request = pb.ModelInferRequest(model_name="brains", raw_input_contents=[_bfloat16([1.5, -2.5, 3.0, 0.0])])
+    request.inputs.add(name="x", datatype="BF16", shape=[2, 2])
+    for response in await asyncio.gather(*(calls.inference.ModelInfer(request) for _ in range(8))):
+        assert (response.outputs[0].datatype, list(response.outputs[0].shape)) == ("BF16", [2, 2])
+        assert response.raw_output_contents[0] == _bfloat16([3.0, -5.0, 6.0, 0.0])
+    request.outputs.add(name="y").parameters["classification"].int64_param = 1
+    response = await calls.inference.ModelInfer(request)
+    assert response.raw_output_contents[0] == _bytes_tensor(["3.000000:0", "6.000000:0"])
+    del request.raw_input_contents[:]
+    request.inputs[0].contents.fp32_contents.extend([1, 2, 3, 4])
+    text = "input 'x' for model 'brains' is BF16, which must come in raw_input_contents"
+    assert (await failure(calls.inference.ModelInfer(request))).message == text
 
 
 async def test_classification_labels(calls: Calls) -> None:
@@ -177,3 +194,7 @@ async def test_a_timeout_in_the_request_is_kept(calls: Calls) -> None:
 
 def _bytes_tensor(words: list[str]) -> bytes:
     return b"".join(struct.pack("<I", len(word.encode())) + word.encode() for word in words)
+
+
+def _bfloat16(values: list[float]) -> bytes:
+    return (np.array(values, np.float32).view(np.uint32) >> 16).astype("<u2").tobytes()

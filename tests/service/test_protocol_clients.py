@@ -1,0 +1,84 @@
+"""tritonclient[grpc] as it comes from the package index works with the server: synchronous, asyncio, streaming."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from inference import grpc_service_pb2, model_config_pb2
+from tests.service import plain_graphs
+from tests.service.conftest import Serve, add_plain
+from tests.service.triton_clients.descriptors import describe
+from zoo.repository import MODEL_FILE
+
+SCRIPTS = Path(__file__).parent / "triton_clients"
+SECONDS = 60
+
+
+@pytest.fixture(scope="module")
+def python() -> str:
+    """An interpreter that has tritonclient."""
+    chosen = os.environ.get("MENAGERIE_TRITONCLIENT_PYTHON", "")
+    if not chosen and importlib.util.find_spec("tritonclient") is None:
+        pytest.skip("tritonclient is not installed (MENAGERIE_TRITONCLIENT_PYTHON names an interpreter that has it)")
+    return chosen or sys.executable
+
+
+async def run(python: str, script: str, *arguments: str) -> str:
+    """Run a script to its end while the server of this event loop answers it."""
+    process = await asyncio.create_subprocess_exec(
+        python, SCRIPTS / script, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    async with asyncio.timeout(SECONDS):
+        output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    return output.decode()
+
+
+@pytest.fixture
+def models(repository: Path, tmp_path: Path) -> Path:
+    """The session's repository and models that only these clients ask for."""
+    for folder in repository.iterdir():
+        (tmp_path / folder.name).symlink_to(folder)
+    for name, data in {
+        "single": plain_graphs.affine(),
+        "halves": plain_graphs.echo("FP16"),
+        "brains": plain_graphs.bfloat16(),
+    }.items():
+        add_plain(tmp_path, name, data)
+    return tmp_path
+
+
+async def test_the_synchronous_client(serve: Serve, models: Path, python: str) -> None:
+    calls = await serve(models, server_name="triton")
+    await run(python, "synchronous.py", calls.server.address)
+
+
+async def test_the_asyncio_client(serve: Serve, python: str) -> None:
+    calls = await serve()
+    await run(python, "asynchronous.py", calls.server.address)
+
+
+async def test_the_streaming_client(serve: Serve, python: str) -> None:
+    calls = await serve()
+    await run(python, "streaming.py", calls.server.address)
+
+
+async def test_loading_and_unloading(serve: Serve, tmp_path: Path, python: str) -> None:
+    add_plain(tmp_path, "affine", plain_graphs.affine())
+    broken = tmp_path / "broken" / "1" / MODEL_FILE
+    broken.parent.mkdir(parents=True)
+    broken.write_bytes(b"not a model")
+    calls = await serve(tmp_path, control_mode="explicit", admin=True)
+    await run(python, "repository.py", calls.server.address)
+
+
+async def test_names_and_numbers_on_the_wire_are_those_of_the_client(python: str) -> None:
+    theirs = set((await run(python, "descriptors.py")).splitlines())
+    ours = set(describe([grpc_service_pb2.DESCRIPTOR, model_config_pb2.DESCRIPTOR]))
+    assert not theirs ^ ours
