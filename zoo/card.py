@@ -192,7 +192,7 @@ class Distribution(_Part):
     def of(cls, values: ArrayLike, bins: int = 10) -> Self | None:
         """Bins of about equally many values; None where all values are the same."""
         sample = np.asarray(values, np.float64).ravel()
-        edges = np.unique(np.quantile(sample, np.linspace(0, 1, bins + 1)[1:-1]))
+        edges = np.unique(np.quantile(sample, np.linspace(0, 1, bins + 1)[1:-1], method="higher"))
         edges = edges[edges > sample.min(initial=np.inf)]
         if not len(edges):
             return None
