@@ -1,0 +1,177 @@
+"""Log lines, trace context, spans, and the metrics that dashboards of Triton know."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from service.errors import StartError
+from service.logs import JsonFormatter
+from service.metrics import CUTS
+from service.tracing import choose_tracing, trace_id_of
+from tests.service.calls import Calls, failure, infer_request
+from tests.service.conftest import Serve
+from tests.service.fakes import Bench
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+PARENT = "b7ad6b7169203331"
+TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
+ROW = np.ones((1, 3), np.float32)
+
+
+@contextmanager
+def json_lines() -> Iterator[io.StringIO]:
+    """What the server logs as JSON meanwhile."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter())
+    logger = logging.getLogger("service")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield stream
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+async def test_one_json_line_for_a_failed_request_without_what_was_in_it(calls: Calls) -> None:
+    with json_lines() as stream:
+        request = infer_request("affine", {"secret-name": ROW})
+        metadata = [("traceparent", TRACEPARENT), ("x-request-id", "request-7")]
+        await failure(calls.inference.ModelInfer(request, metadata=metadata))
+        await calls.infer("affine", {"x": ROW})
+        await failure(calls.classify_texts("my secret diary", "\x00" * 200_000))
+    first, second = map(json.loads, stream.getvalue().splitlines())
+    assert first["request_id"] == "request-7"
+    assert first["trace_id"] == TRACE
+    assert first["method"] == "/inference.GRPCInferenceService/ModelInfer"
+    assert (first["model"], first["version"]) == ("affine", "1")
+    assert (first["level"], first["code"], first["reason"]) == ("WARNING", "INVALID_ARGUMENT", "INVALID_TENSOR")
+    assert first["fields"] == "inputs[0].name"
+    assert first["milliseconds"] >= 0
+    assert first["time"].endswith("+00:00")
+    assert second["fields"] == "texts[1]"
+    assert "secret" not in stream.getvalue()
+
+
+def test_a_traceback_is_one_line_too() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter())
+    logger = logging.getLogger("test-of-tracebacks")
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        raise RuntimeError("two\nlines")
+    except RuntimeError:
+        logger.exception("it %s", "failed")
+    (line,) = stream.getvalue().splitlines()
+    assert json.loads(line)["message"] == "it failed"
+    assert "RuntimeError: two\nlines" in json.loads(line)["exception"]
+
+
+@pytest.mark.parametrize(
+    ("value", "trace_id"),
+    [
+        (TRACEPARENT, TRACE),
+        (f"cc-{TRACE}-{PARENT}-01-what-the-future-brings", TRACE),
+        (f"ff-{TRACE}-{PARENT}-01", ""),
+        (f"00-{'0' * 32}-{PARENT}-01", ""),
+        (f"00-{TRACE}-{'0' * 16}-01", ""),
+        (TRACEPARENT.upper(), ""),
+        ("00-abc-01", ""),
+        ("x" * 10_000, ""),
+        (b"\xff\x00", ""),
+    ],
+)
+def test_trace_context(value: object, trace_id: str) -> None:
+    assert trace_id_of({"traceparent": value}) == trace_id
+
+
+def test_spans_that_nobody_can_send_are_an_error() -> None:
+    if importlib.util.find_spec("opentelemetry") is not None:
+        pytest.skip("OpenTelemetry is installed")
+    with pytest.raises(StartError, match=r"pip install 'menagerie\[tracing\]'"):
+        choose_tracing("http://localhost:4317", name="menagerie")
+
+
+async def test_spans(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    sdk = pytest.importorskip("opentelemetry.sdk.trace", reason="the extra `tracing` is not installed")
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    from service import server
+    from service.tracing import OpenTelemetry
+
+    exporter, provider = InMemorySpanExporter(), sdk.TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(server, "choose_tracing", lambda endpoint, name: OpenTelemetry(provider))
+    calls = await serve()
+    metadata = [("traceparent", TRACEPARENT), ("x-request-id", "request-8")]
+    await calls.infer("affine", {"x": ROW}, metadata=metadata)
+    await failure(calls.inference.ModelInfer(infer_request("nothing", {"x": ROW})))
+    *phases, answered, failed = exporter.get_finished_spans()
+    assert f"{answered.context.trace_id:032x}" == TRACE
+    assert f"{answered.parent.span_id:016x}" == PARENT
+    assert answered.name == "inference.GRPCInferenceService/ModelInfer"
+    assert answered.attributes["menagerie.model"] == "affine"
+    assert answered.attributes["menagerie.request_id"] == "request-8"
+    assert [span.name for span in phases] == ["decode", "queue", "compute", "encode"]
+    for span in phases:
+        assert span.parent.span_id == answered.context.span_id
+        assert span.start_time <= span.end_time <= answered.end_time + 1_000_000
+    assert failed.parent is None
+    assert failed.attributes["rpc.response.status_code"] == "NOT_FOUND"
+
+
+async def test_metrics_by_the_names_of_triton(serve: Serve) -> None:
+    calls = await serve()
+    for _ in range(3):
+        await calls.infer("affine", {"x": np.ones((2, 3), np.float32)})
+    await failure(calls.infer("affine", {"x": np.ones((2, 4), np.float32)}))
+    labels = {"model": "affine", "version": "1"}
+    assert await calls.metric("nv_inference_request_success", **labels) == 3
+    assert await calls.metric("nv_inference_request_failure", **labels) == 1
+    assert await calls.metric("nv_inference_count", **labels) == 6
+    assert await calls.metric("nv_inference_exec_count", **labels) == 3
+    parts = [f"compute_{part}" for part in ("input", "infer", "output")]
+    spent = [await calls.metric(f"nv_inference_{part}_duration_us", **labels) for part in ("queue", *parts)]
+    assert all(value > 0 for value in spent)
+    assert sum(spent) <= await calls.metric("nv_inference_request_duration_us", **labels)
+    assert await calls.metric("nv_inference_pending_request_count", **labels) == 0
+    assert await calls.metric("nv_model_load_duration_secs", **labels) > 0
+
+
+async def test_build_info(calls: Calls) -> None:
+    assert await calls.metric("menagerie_build_info") == 1
+
+
+async def test_why_batches_are_cut() -> None:
+    def cuts(bench: Bench) -> dict[str, float]:
+        return {reason: n for reason in CUTS if (n := bench.count("batches_total", reason=reason))}
+
+    bench = Bench(max_batch_rows=2)
+    busy = await bench.occupy()
+    others = [bench.ask(1.0), bench.ask(2.0), bench.ask(3.0), bench.ask(4.0, width=2), bench.ask(5.0, width=3)]
+    bench.compute.release()
+    for task in (busy, *others):
+        await task
+    assert cuts(bench) == {"idle": 2, "full": 1, "shape": 2}
+    assert bench.count("batch_wait_seconds_count") == 5
+    await bench.batcher.close()
+
+    slow = Bench(max_batch_rows=2, max_delay_seconds=0.02)
+    await slow.ask(1.0)
+    assert cuts(slow) == {"delay": 1}
+    await slow.ask(1.0, within=0.03)
+    assert cuts(slow) == {"delay": 1, "deadline": 1}
+    await slow.batcher.close()
