@@ -23,7 +23,7 @@ HEALTH_RPCS = frozenset(
 _REFLECTION_RPCS = frozenset({"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"})
 _PREDICTING_RPCS = frozenset(
     {f"/menagerie.v1.PredictionService/{name}" for name in ("ClassifyImages", "ClassifyTexts", "Forecast")}
-    | {"/menagerie.v1.PredictionService/StreamForecast"}
+    | {"/menagerie.v1.PredictionService/ForecastStream"}
     | {_TENSORS + name for name in ("ModelInfer", "ModelStreamInfer")}
 )
 # These change nothing, since service.servicers.unavailable refuses every change; they tell how things are.

@@ -40,6 +40,8 @@ class Step:
     """Of the sequence: an integer, a text, or an object of the server's own."""
     start: bool = False
     end: bool = False
+    lasting: bool = False
+    """Whether the sequence is kept however long nothing comes, since its caller is there and will `forget` it."""
 
 
 class Sequence:
@@ -120,7 +122,7 @@ class SequenceStore:
             raise
         finally:
             sequence.steps -= 1
-            self._rest(step.id, sequence)
+            self._rest(step, sequence)
 
     def forget(self, key: Hashable) -> None:
         """End a sequence without a step, if it is alive."""
@@ -157,11 +159,11 @@ class SequenceStore:
         if step.start and self._live.get(step.id) is sequence:
             self._drop(step.id, sequence, "failed")
 
-    def _rest(self, key: Hashable, sequence: Sequence) -> None:
+    def _rest(self, step: Step, sequence: Sequence) -> None:
         """Begin to wait for the next step, if the sequence is alive and has none."""
-        if not sequence.steps and self._live.get(key) is sequence:
+        if not sequence.steps and not step.lasting and self._live.get(step.id) is sequence:
             loop = asyncio.get_running_loop()
-            sequence.idle_timer = loop.call_later(self._idle_seconds, self._drop, key, sequence, "idle")
+            sequence.idle_timer = loop.call_later(self._idle_seconds, self._drop, step.id, sequence, "idle")
 
     def _drop(self, key: Hashable, sequence: Sequence, reason: str) -> None:
         sequence.stop_timer()

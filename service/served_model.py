@@ -170,6 +170,9 @@ class ServedModel:
     async def forecast(self, histories: Sequence[ReadColumns], deadline: float | None) -> NDArray[np.float32]:
         """Forecast tables of readings: [N, horizon, targets]; errors as `classify_images`."""
         task = self.task(SeriesTask)
+        if self._stepper:
+            text = f"model {self.name!r} keeps state from row to row; call ForecastStream"
+            raise TaskMismatchError("model.name", text, metadata={"model": self.name})
         inline = len(histories) <= _INLINE_ITEMS
 
         def prepare(read: ReadColumns) -> NDArray[np.float32]:
@@ -181,6 +184,29 @@ class ServedModel:
             batch = {SERIES_INPUT: np.stack(prepared)}
             outputs = await self._batcher.submit(batch, self._wanted(FORECAST), deadline=deadline, seats=seats)
         return self._checked(FORECAST, batch, outputs)
+
+    async def forecast_step(
+        self, history: NDArray[np.float32], deadline: float | None, step: Step
+    ) -> NDArray[np.float32]:
+        """Forecast what comes after a row, or after the window that it completes: [horizon, targets].
+
+        Args:
+            history: rows as `prepare_history` gives them, [window, features].
+            deadline: time of the event loop at which the caller stops waiting.
+            step: of which stream; passed over by a model that keeps no state.
+        """
+        inputs: Tensors = {SERIES_INPUT: history[None]}
+        if self._stepper:
+            outputs = await self._stepper.run(step, inputs, (FORECAST,), deadline)
+        else:
+            outputs = await self._batcher.submit(inputs, (FORECAST,), deadline=deadline)
+        forecast: NDArray[np.float32] = _finite(outputs[FORECAST])[0]
+        return forecast
+
+    def forget(self, key: object) -> None:
+        """Drop the state of a sequence, if there is one."""
+        if self._stepper:
+            self._stepper.forget(key)
 
     async def infer(
         self,

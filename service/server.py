@@ -235,7 +235,7 @@ class Server:
     def _build_grpc(self) -> grpc.aio.Server:
         server = grpc.aio.server(interceptors=[self._interceptor], options=_grpc_options(self.settings))
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionServicer(self.table, max_items=self.settings.max_items_per_request), server
+            PredictionServicer(self.table, self.readiness, max_items=self.settings.max_items_per_request), server
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(self.table), server)
         grpc_service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(

@@ -10,6 +10,8 @@ PROVENANCE = Provenance(
     created=datetime(2024, 5, 1, 12, tzinfo=UTC), recipe="tests", data="made up", data_sha256="0" * 64, seed=7
 )
 
+STATE = {"input": "total", "output": "next_total", "shape": (1,)}
+
 
 def image_card(golden: Golden | None = None) -> Card:
     """Two classes of 8x8 images."""
@@ -32,6 +34,14 @@ def forecast_card(golden: Golden | None = None) -> Card:
         step_seconds=3600,
     )
     return _card("load", task, golden)
+
+
+def stateful_card(golden: Golden | None = None, **changes: object) -> Card:
+    """One row at a time; the total of all loads is what it remembers."""
+    task = forecast_card().task.model_copy(update={"window_steps": 1})
+    assert isinstance(task, SeriesTask)
+    card = _card("total", task, golden).model_dump() | {"state": [STATE]} | changes
+    return Card.model_validate(card)
 
 
 def _card(name: str, task: ImageTask | TextTask | SeriesTask, golden: Golden | None) -> Card:

@@ -70,6 +70,29 @@ def forecast_graph() -> bytes:
     return _serialise(nodes, [history], [forecast], constants)
 
 
+def stateful_forecast_graph() -> bytes:
+    """History float32 [N, 1, 2] and total [N, 1] -> next_total = total + load; forecast [N, 2, 1]: it, twice."""
+    nodes = [
+        helper.make_node("Slice", ["history", "start", "end", "axes"], ["newest"]),
+        helper.make_node("Reshape", ["newest", "column"], ["load"]),
+        helper.make_node("Add", ["total", "load"], ["next_total"]),
+        helper.make_node("Unsqueeze", ["next_total", "last"], ["step"]),
+        helper.make_node("Concat", ["step", "step"], ["forecast"], axis=1),
+    ]
+    constants = [
+        helper.make_tensor("start", TensorProto.INT64, [2], [-1, 0]),
+        helper.make_tensor("end", TensorProto.INT64, [2], [2**31, 1]),
+        helper.make_tensor("axes", TensorProto.INT64, [2], [1, 2]),
+        helper.make_tensor("column", TensorProto.INT64, [2], [-1, 1]),
+        helper.make_tensor("last", TensorProto.INT64, [1], [2]),
+    ]
+    history = helper.make_tensor_value_info("history", TensorProto.FLOAT, ["batch", 1, 2])
+    total = helper.make_tensor_value_info("total", TensorProto.FLOAT, ["batch", 1])
+    forecast = helper.make_tensor_value_info("forecast", TensorProto.FLOAT, ["batch", 2, 1])
+    next_total = helper.make_tensor_value_info("next_total", TensorProto.FLOAT, ["batch", 1])
+    return _serialise(nodes, [history, total], [forecast, next_total], constants)
+
+
 def _classes() -> list[object]:
     return [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 2]) for name in ("probabilities", "logits")

@@ -15,6 +15,7 @@ from service.errors import RequestError
 from service.served_model import ReadColumns
 from zoo.card import SeriesTask
 from zoo.errors import InputError
+from zoo.series import prepare_history
 
 DEFAULT_TOP_K = 5
 
@@ -85,15 +86,9 @@ def check_end_times(histories: Sequence[prediction_service_pb2.History], task: S
     Raises:
         RequestError: INVALID_TIME.
     """
-    horizon = timedelta(seconds=task.step_seconds * task.horizon_steps)
     for index, history in enumerate(histories):
         if history.HasField("end_time"):
-            try:
-                history.end_time.ToDatetime(UTC) + horizon
-            except (ValueError, OverflowError) as exc:
-                field = f"histories[{index}].end_time"
-                text = f"{field} is {history.end_time.seconds} s; send a time from year 1 to 9999, or leave it out"
-                raise RequestError(field, text, reason="INVALID_TIME") from exc
+            _check_time(f"histories[{index}].end_time", history.end_time, task)
 
 
 def forecast_tables(
@@ -112,11 +107,44 @@ def forecast_tables(
     ]
 
 
+def read_reading(reading: prediction_service_pb2.Reading, task: SeriesTask) -> NDArray[np.float32]:
+    """The values of a row, in the order of the model's features: float32 [features].
+
+    Raises:
+        RequestError: a feature is missing, unknown or not finite, or the time is none.
+    """
+    columns = {name: np.array([value], np.float32) for name, value in reading.values.items()}
+    try:
+        row: NDArray[np.float32] = prepare_history(columns, task.model_copy(update={"window_steps": 1}))[0]
+    except InputError as exc:
+        raise RequestError("reading.values", str(exc), reason=exc.reason) from exc
+    if reading.HasField("time"):
+        _check_time("reading.time", reading.time, task)
+    return row
+
+
+def forecast_after(
+    forecast_HT: NDArray[np.float32], task: SeriesTask, reading: prediction_service_pb2.Reading
+) -> prediction_service_pb2.ForecastTable:
+    """The table after a row, with times where the row has one."""
+    end_time = reading.time if reading.HasField("time") else None
+    (table,) = forecast_tables(forecast_HT[None], task, [prediction_service_pb2.History(end_time=end_time)])
+    return table
+
+
 def timestamp(time: datetime) -> Timestamp:
     """A time on the wire; without a zone it is UTC."""
     stamp = Timestamp()
     stamp.FromDatetime(time)
     return stamp
+
+
+def _check_time(field: str, time: Timestamp, task: SeriesTask) -> None:
+    try:
+        time.ToDatetime(UTC) + timedelta(seconds=task.step_seconds * task.horizon_steps)
+    except (ValueError, OverflowError) as exc:
+        text = f"{field} is {time.seconds} s; send a time from year 1 to 9999, or leave it out"
+        raise RequestError(field, text, reason="INVALID_TIME") from exc
 
 
 def _columns(history: prediction_service_pb2.History) -> Mapping[str, NDArray[np.float32]]:

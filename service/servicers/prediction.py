@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,19 +14,26 @@ from menagerie.v1.prediction_service_pb2 import (
     ClassifyTextsResponse,
     ForecastRequest,
     ForecastResponse,
+    ForecastStreamRequest,
+    ForecastStreamResponse,
 )
 from service.convert import predictions
+from service.errors import RequestError
 from service.model_table import ModelTable
+from service.readiness import Readiness
 from service.served_model import ServedModel
 from service.servicers.context import announce, deadline_of
+from service.servicers.forecast_stream import ForecastSession
+from service.servicers.streams import in_order
 from zoo.card import SeriesTask
 
 
 class PredictionServicer(prediction_service_pb2_grpc.PredictionServiceServicer):
     """Predictions of the three tasks."""
 
-    def __init__(self, table: ModelTable, *, max_items: int) -> None:
+    def __init__(self, table: ModelTable, readiness: Readiness, *, max_items: int) -> None:
         self._table = table
+        self._readiness = readiness
         self._max_items = max_items
 
     async def ClassifyImages(self, request: ClassifyImagesRequest, context: Any) -> ClassifyImagesResponse:  # noqa: N802
@@ -60,10 +67,37 @@ class PredictionServicer(prediction_service_pb2_grpc.PredictionServiceServicer):
                 results = predictions.forecast_tables(forecast, task, request.histories)
                 return ForecastResponse(model=_reference(model), results=results)
 
+    async def ForecastStream(  # noqa: N802
+        self, requests: AsyncIterator[ForecastStreamRequest], context: Any
+    ) -> AsyncIterator[ForecastStreamResponse]:
+        """Forecast as readings come in."""
+        deadline, session = deadline_of(context), None
+
+        async def answer(request: ForecastStreamRequest) -> ForecastStreamResponse | None:
+            nonlocal session
+            if session and request.HasField("model"):
+                raise RequestError("model", "only the first message names the model; open another stream for another")
+            if session and not request.HasField("reading"):
+                raise RequestError("reading", "the message has no reading", reason="NO_READING")
+            session = session or ForecastSession(self._find(request.model))
+            with self._readiness.answering():
+                return await session.answer(request, deadline) if request.HasField("reading") else None
+
+        try:
+            async for response in in_order(requests, answer, self._readiness.stopping):
+                if response:
+                    yield response
+        finally:
+            if session:
+                session.close()
+
+    def _find(self, reference: model_pb2.ModelRef) -> ServedModel:
+        predictions.check_model(reference)
+        return announce(self._table.get(reference.name, reference.version))
+
     @contextmanager
     def _answering(self, reference: model_pb2.ModelRef) -> Iterator[ServedModel]:
-        predictions.check_model(reference)
-        model = announce(self._table.get(reference.name, reference.version))
+        model = self._find(reference)
         with model.metrics.request():
             yield model
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from tests.cards import forecast_card, image_card, text_card
+from tests.cards import STATE, forecast_card, image_card, stateful_card, text_card
 from zoo.card import Card, parse_card
 from zoo.errors import CardError
 
 
-@pytest.mark.parametrize("card", [image_card(), text_card(), forecast_card()], ids=lambda card: card.task.kind)
+@pytest.mark.parametrize(
+    "card", [image_card(), text_card(), forecast_card(), stateful_card()], ids=lambda card: card.name
+)
 def test_a_card_survives_the_file(card: Card) -> None:
     assert parse_card(card.to_json()) == card
 
@@ -48,6 +50,24 @@ def changed(path: str, value: Any) -> str:
 def test_a_wrong_field_is_named(path: str, value: Any, message: str) -> None:
     with pytest.raises(CardError) as error:
         parse_card(changed(path, value))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("card", "state", "message"),
+    [
+        (image_card(), [STATE], "state is for a forecast task with window_steps=1"),
+        (forecast_card(), [STATE], "state is for a forecast task with window_steps=1"),
+        (stateful_card(), [STATE, STATE], "state inputs ['total', 'total'] must differ from each other"),
+        (stateful_card(), [STATE | {"output": "forecast"}], "state outputs ['forecast'] must differ"),
+        (stateful_card(), [STATE | {"shape": [0]}], "state[0].shape[0]: Input should be greater"),
+        (stateful_card(), [STATE | {"dtype": "text"}], "state[0].dtype: Input should be 'float16'"),
+    ],
+)
+def test_a_state_that_cannot_be(card: Card, state: list[dict[str, Any]], message: str) -> None:
+    content = json.loads(card.to_json()) | {"state": state}
+    with pytest.raises(CardError) as error:
+        parse_card(json.dumps(content))
     assert message in str(error.value)
 
 

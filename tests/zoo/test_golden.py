@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.cards import forecast_card, image_card, text_card
-from tests.graphs import forecast_graph, image_graph, text_graph
+from tests.cards import forecast_card, image_card, stateful_card, text_card
+from tests.graphs import forecast_graph, image_graph, stateful_forecast_graph, text_graph
 from zoo.card import Card, Golden, GoldenSample
 from zoo.errors import GoldenError, PackageError
 from zoo.golden import check_golden
@@ -30,13 +30,21 @@ def brightness(level: int) -> tuple[float, float]:
 HISTORY = ((1.0, 20.0), (2.0, 21.0), (3.5, 22.0))
 IMAGES = Golden(samples=tuple(GoldenSample(image=grey_png(level), expected=brightness(level)) for level in (0, 130)))
 TEXTS = Golden(samples=(GoldenSample(text="good", expected=(0.000335, 0.999665)),), atol=1e-5)
+SUMS = Golden(
+    samples=(GoldenSample(history=HISTORY, expected=(6.5, 6.5)), GoldenSample(history=HISTORY[:1], expected=(1, 1)))
+)
 SERIES = Golden(samples=(GoldenSample(history=HISTORY, expected=(3.5, 3.5)),))
 
 
 @pytest.mark.parametrize(
     ("card", "graph"),
-    [(image_card(IMAGES), image_graph()), (text_card(TEXTS), text_graph()), (forecast_card(SERIES), forecast_graph())],
-    ids=["image", "text", "series"],
+    [
+        (image_card(IMAGES), image_graph()),
+        (text_card(TEXTS), text_graph()),
+        (forecast_card(SERIES), forecast_graph()),
+        (stateful_card(SUMS), stateful_forecast_graph()),
+    ],
+    ids=["image", "text", "series", "state"],
 )
 def test_a_right_graph_reproduces_its_samples(card: Card, graph: bytes) -> None:
     assert 0 <= check_golden(card, make_run(open_session(graph))) < 0.5

@@ -26,13 +26,15 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from menagerie.v1 import model_pb2 as menagerie_dot_v1_dot_model__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%menagerie/v1/prediction_service.proto\x12\x0cmenagerie.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18menagerie/v1/model.proto\"]\n\x15\x43lassifyImagesRequest\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.menagerie.v1.ModelRef\x12\x0e\n\x06images\x18\x02 \x03(\x0c\x12\r\n\x05top_k\x18\x03 \x01(\x05\"n\n\x16\x43lassifyImagesResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.menagerie.v1.ModelRef\x12-\n\x07results\x18\x02 \x03(\x0b\x32\x1c.menagerie.v1.Classification\"[\n\x14\x43lassifyTextsRequest\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.menagerie.v1.ModelRef\x12\r\n\x05texts\x18\x02 \x03(\t\x12\r\n\x05top_k\x18\x03 \x01(\x05\"m\n\x15\x43lassifyTextsResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.menagerie.v1.ModelRef\x12-\n\x07results\x18\x02 \x03(\x0b\x32\x1c.menagerie.v1.Classification\";\n\x0e\x43lassification\x12)\n\x07\x63lasses\x18\x01 \x03(\x0b\x32\x18.menagerie.v1.ClassScore\"?\n\nClassScore\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x05\x12\x13\n\x0bprobability\x18\x03 \x01(\x02\"b\n\x0f\x46orecastRequest\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.menagerie.v1.ModelRef\x12(\n\thistories\x18\x02 \x03(\x0b\x32\x15.menagerie.v1.History\"^\n\x07History\x12%\n\x07\x63olumns\x18\x01 \x03(\x0b\x32\x14.menagerie.v1.Column\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"&\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\x02\"g\n\x10\x46orecastResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.menagerie.v1.ModelRef\x12,\n\x07results\x18\x02 \x03(\x0b\x32\x1b.menagerie.v1.ForecastTable\"a\n\rForecastTable\x12%\n\x07\x63olumns\x18\x01 \x03(\x0b\x32\x14.menagerie.v1.Column\x12)\n\x05times\x18\x02 \x03(\x0b\x32\x1a.google.protobuf.Timestamp2\x95\x02\n\x11PredictionService\x12[\n\x0e\x43lassifyImages\x12#.menagerie.v1.ClassifyImagesRequest\x1a$.menagerie.v1.ClassifyImagesResponse\x12X\n\rClassifyTexts\x12\".menagerie.v1.ClassifyTextsRequest\x1a#.menagerie.v1.ClassifyTextsResponse\x12I\n\x08\x46orecast\x12\x1d.menagerie.v1.ForecastRequest\x1a\x1e.menagerie.v1.ForecastResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%menagerie/v1/prediction_service.proto\x12\x0cmenagerie.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18menagerie/v1/model.proto\"]\n\x15\x43lassifyImagesRequest\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.menagerie.v1.ModelRef\x12\x0e\n\x06images\x18\x02 \x03(\x0c\x12\r\n\x05top_k\x18\x03 \x01(\x05\"n\n\x16\x43lassifyImagesResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.menagerie.v1.ModelRef\x12-\n\x07results\x18\x02 \x03(\x0b\x32\x1c.menagerie.v1.Classification\"[\n\x14\x43lassifyTextsRequest\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.menagerie.v1.ModelRef\x12\r\n\x05texts\x18\x02 \x03(\t\x12\r\n\x05top_k\x18\x03 \x01(\x05\"m\n\x15\x43lassifyTextsResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.menagerie.v1.ModelRef\x12-\n\x07results\x18\x02 \x03(\x0b\x32\x1c.menagerie.v1.Classification\";\n\x0e\x43lassification\x12)\n\x07\x63lasses\x18\x01 \x03(\x0b\x32\x18.menagerie.v1.ClassScore\"?\n\nClassScore\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x05\x12\x13\n\x0bprobability\x18\x03 \x01(\x02\"b\n\x0f\x46orecastRequest\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.menagerie.v1.ModelRef\x12(\n\thistories\x18\x02 \x03(\x0b\x32\x15.menagerie.v1.History\"^\n\x07History\x12%\n\x07\x63olumns\x18\x01 \x03(\x0b\x32\x14.menagerie.v1.Column\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"&\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\x02\"g\n\x10\x46orecastResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.menagerie.v1.ModelRef\x12,\n\x07results\x18\x02 \x03(\x0b\x32\x1b.menagerie.v1.ForecastTable\"a\n\rForecastTable\x12%\n\x07\x63olumns\x18\x01 \x03(\x0b\x32\x14.menagerie.v1.Column\x12)\n\x05times\x18\x02 \x03(\x0b\x32\x1a.google.protobuf.Timestamp\"f\n\x15\x46orecastStreamRequest\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.menagerie.v1.ModelRef\x12&\n\x07reading\x18\x02 \x01(\x0b\x32\x15.menagerie.v1.Reading\"\x95\x01\n\x07Reading\x12\x31\n\x06values\x18\x01 \x03(\x0b\x32!.menagerie.v1.Reading.ValuesEntry\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\"\x88\x01\n\x16\x46orecastStreamResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.menagerie.v1.ModelRef\x12-\n\x08\x66orecast\x18\x02 \x01(\x0b\x32\x1b.menagerie.v1.ForecastTable\x12\x18\n\x10missing_readings\x18\x03 \x01(\x05\x32\xf6\x02\n\x11PredictionService\x12[\n\x0e\x43lassifyImages\x12#.menagerie.v1.ClassifyImagesRequest\x1a$.menagerie.v1.ClassifyImagesResponse\x12X\n\rClassifyTexts\x12\".menagerie.v1.ClassifyTextsRequest\x1a#.menagerie.v1.ClassifyTextsResponse\x12I\n\x08\x46orecast\x12\x1d.menagerie.v1.ForecastRequest\x1a\x1e.menagerie.v1.ForecastResponse\x12_\n\x0e\x46orecastStream\x12#.menagerie.v1.ForecastStreamRequest\x1a$.menagerie.v1.ForecastStreamResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'menagerie.v1.prediction_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_READING_VALUESENTRY']._loaded_options = None
+  _globals['_READING_VALUESENTRY']._serialized_options = b'8\001'
   _globals['_CLASSIFYIMAGESREQUEST']._serialized_start=114
   _globals['_CLASSIFYIMAGESREQUEST']._serialized_end=207
   _globals['_CLASSIFYIMAGESRESPONSE']._serialized_start=209
@@ -55,6 +57,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FORECASTRESPONSE']._serialized_end=990
   _globals['_FORECASTTABLE']._serialized_start=992
   _globals['_FORECASTTABLE']._serialized_end=1089
-  _globals['_PREDICTIONSERVICE']._serialized_start=1092
-  _globals['_PREDICTIONSERVICE']._serialized_end=1369
+  _globals['_FORECASTSTREAMREQUEST']._serialized_start=1091
+  _globals['_FORECASTSTREAMREQUEST']._serialized_end=1193
+  _globals['_READING']._serialized_start=1196
+  _globals['_READING']._serialized_end=1345
+  _globals['_READING_VALUESENTRY']._serialized_start=1300
+  _globals['_READING_VALUESENTRY']._serialized_end=1345
+  _globals['_FORECASTSTREAMRESPONSE']._serialized_start=1348
+  _globals['_FORECASTSTREAMRESPONSE']._serialized_end=1484
+  _globals['_PREDICTIONSERVICE']._serialized_start=1487
+  _globals['_PREDICTIONSERVICE']._serialized_end=1861
 # @@protoc_insertion_point(module_scope)

@@ -101,3 +101,36 @@ class ForecastTable(_message.Message):
     columns: _containers.RepeatedCompositeFieldContainer[Column]
     times: _containers.RepeatedCompositeFieldContainer[_timestamp_pb2.Timestamp]
     def __init__(self, columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., times: _Optional[_Iterable[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]]] = ...) -> None: ...
+
+class ForecastStreamRequest(_message.Message):
+    __slots__ = ("model", "reading")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    READING_FIELD_NUMBER: _ClassVar[int]
+    model: _model_pb2.ModelRef
+    reading: Reading
+    def __init__(self, model: _Optional[_Union[_model_pb2.ModelRef, _Mapping]] = ..., reading: _Optional[_Union[Reading, _Mapping]] = ...) -> None: ...
+
+class Reading(_message.Message):
+    __slots__ = ("values", "time")
+    class ValuesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.ScalarMap[str, float]
+    time: _timestamp_pb2.Timestamp
+    def __init__(self, values: _Optional[_Mapping[str, float]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ForecastStreamResponse(_message.Message):
+    __slots__ = ("model", "forecast", "missing_readings")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    FORECAST_FIELD_NUMBER: _ClassVar[int]
+    MISSING_READINGS_FIELD_NUMBER: _ClassVar[int]
+    model: _model_pb2.ModelRef
+    forecast: ForecastTable
+    missing_readings: int
+    def __init__(self, model: _Optional[_Union[_model_pb2.ModelRef, _Mapping]] = ..., forecast: _Optional[_Union[ForecastTable, _Mapping]] = ..., missing_readings: _Optional[int] = ...) -> None: ...

@@ -50,6 +50,11 @@ class PredictionServiceStub:
                 request_serializer=menagerie_dot_v1_dot_prediction__service__pb2.ForecastRequest.SerializeToString,
                 response_deserializer=menagerie_dot_v1_dot_prediction__service__pb2.ForecastResponse.FromString,
                 _registered_method=True)
+        self.ForecastStream = channel.stream_stream(
+                '/menagerie.v1.PredictionService/ForecastStream',
+                request_serializer=menagerie_dot_v1_dot_prediction__service__pb2.ForecastStreamRequest.SerializeToString,
+                response_deserializer=menagerie_dot_v1_dot_prediction__service__pb2.ForecastStreamResponse.FromString,
+                _registered_method=True)
 
 
 class PredictionServiceServicer:
@@ -77,6 +82,14 @@ class PredictionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ForecastStream(self, request_iterator, context):
+        """Forecasts as readings come in, one row at a time: the server keeps what the model has seen of this stream, its
+        state or its window, and forgets it when the stream ends. An error ends the stream.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PredictionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +107,11 @@ def add_PredictionServiceServicer_to_server(servicer, server):
                     servicer.Forecast,
                     request_deserializer=menagerie_dot_v1_dot_prediction__service__pb2.ForecastRequest.FromString,
                     response_serializer=menagerie_dot_v1_dot_prediction__service__pb2.ForecastResponse.SerializeToString,
+            ),
+            'ForecastStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.ForecastStream,
+                    request_deserializer=menagerie_dot_v1_dot_prediction__service__pb2.ForecastStreamRequest.FromString,
+                    response_serializer=menagerie_dot_v1_dot_prediction__service__pb2.ForecastStreamResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +196,33 @@ class PredictionService:
             '/menagerie.v1.PredictionService/Forecast',
             menagerie_dot_v1_dot_prediction__service__pb2.ForecastRequest.SerializeToString,
             menagerie_dot_v1_dot_prediction__service__pb2.ForecastResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForecastStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/menagerie.v1.PredictionService/ForecastStream',
+            menagerie_dot_v1_dot_prediction__service__pb2.ForecastStreamRequest.SerializeToString,
+            menagerie_dot_v1_dot_prediction__service__pb2.ForecastStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,
