@@ -320,8 +320,8 @@ class ControlError(ServiceError):
 
     def __init__(self, mode: str) -> None:
         super().__init__(
-            f"explicit model load / unload is not allowed with --control-mode {mode}; start the server with "
-            "--control-mode explicit",
+            "explicit model load / unload is not allowed if polling is enabled, or models are not controlled at all "
+            f"(--control-mode {mode}); start the server with --control-mode explicit",
             metadata={"control_mode": mode},
         )
 

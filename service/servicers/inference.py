@@ -12,9 +12,11 @@ from service.servicers.tensors import TensorRpcs
 from service.servicers.unavailable import UnavailableRpcs
 
 EXTENSIONS = (
-    *("binary_tensor_data", "classification", "model_configuration", "model_repository"),
-    *("parameters", "schedule_policy", "statistics"),
+    *("binary_tensor_data", "classification", "model_configuration"),
+    *("parameters", "schedule_policy", "sequence", "statistics"),
 )
+REPOSITORY_EXTENSION = "model_repository"
+"""Where callers may load and unload."""
 
 
 class InferenceServicer(TensorRpcs, RepositoryRpcs, UnavailableRpcs):
@@ -38,8 +40,11 @@ class InferenceServicer(TensorRpcs, RepositoryRpcs, UnavailableRpcs):
 
     async def ServerMetadata(self, request: pb.ServerMetadataRequest, context: Any) -> pb.ServerMetadataResponse:  # noqa: N802, ARG002
         """Name and version."""
-        name = self._settings.server_name
-        return pb.ServerMetadataResponse(name=name, version=self._version, extensions=EXTENSIONS)
+        settings = self._settings
+        extensions = [*EXTENSIONS]
+        if settings.admin and settings.control_mode == "explicit":
+            extensions.append(REPOSITORY_EXTENSION)
+        return pb.ServerMetadataResponse(name=settings.server_name, version=self._version, extensions=extensions)
 
     async def ModelMetadata(self, request: pb.ModelMetadataRequest, context: Any) -> pb.ModelMetadataResponse:  # noqa: N802, ARG002
         """Inputs and outputs of a model."""
