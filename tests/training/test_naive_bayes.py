@@ -47,3 +47,17 @@ def test_a_blend_weighs_what_helps() -> None:
     network, evidence = blend.weights.tolist()
     assert network < evidence
     assert 0 < evidence < 20
+
+
+def test_refined_evidence_counts_once_what_always_comes_together() -> None:
+    tokenizer = learn_tokenizer(["a b c d", "e"], "words", max_tokens=20, max_vocabulary=100, min_count=1)
+    texts = [("a b c d", "e")[index % 2] for index in range(200)]
+    classes = [index % 2 ^ (index // 2 % 10 >= 7) for index in range(200)]  # right for 70 % of the texts of each kind
+    data = list(evaluation_batches(TokenDataset(tokenizer.encode(texts), classes), 50))
+    naive_bayes = HashedNaiveBayes((1, 2), 2**10, 2)
+    losses = []
+    for improve in (naive_bayes.fit, naive_bayes.refine):
+        improve(data)
+        answers = [(naive_bayes(ids), right) for ids, right in data]
+        losses.append(sum(float(torch.nn.functional.cross_entropy(*answer)) for answer in answers) / len(answers))
+    assert losses[1] < losses[0]

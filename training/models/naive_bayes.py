@@ -6,7 +6,8 @@ beats both where data are few (numbers in training/recipes/sentiment_en.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,16 @@ from training.models.ngrams import PADDING_ID, ngram_buckets
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 """Token ids int64 [N, T] and classes int64 [N]."""
+_REFINEMENT_PENALTY = 1.0  # on the sum of squared weights, against the log loss summed over the texts
 _PENALTY = 1e-3  # keeps the weights finite where a small held-out part is answered without a mistake
+
+
+class _Bags(NamedTuple):
+    """Sets of rows of a table, one after the other."""
+
+    rows: Tensor
+    offsets: Tensor
+    """Where each set begins."""
 
 
 class HashedNaiveBayes(nn.Module):
@@ -58,6 +68,39 @@ class HashedNaiveBayes(nn.Module):
         evidence_OBC = (smooth_OBC / (smooth_OBC * seen_OB1).sum((0, 1))).log()
         self.evidence_OBC.copy_((evidence_OBC - evidence_OBC.mean(2, keepdim=True)) * seen_OB1)
 
+    def refine(self, batches: Batches) -> None:
+        """Weigh each n-gram by logistic regression on the training part that it was counted on.
+
+        The NB-SVM of Wang and Manning (see `training.baselines`), with logistic loss: naive Bayes counts n-grams that
+        always come together twice, this does not.
+        """
+        features, classes_N = self._sparse(batches)
+        evidence_RC = self.evidence_OBC.flatten(0, 1)
+        weights_R1 = torch.zeros(len(evidence_RC), 1, requires_grad=True)
+        penalty = _REFINEMENT_PENALTY / len(classes_N)
+
+        def loss() -> Tensor:
+            logits_NC = nn.functional.embedding_bag(
+                features.rows, evidence_RC * weights_R1, features.offsets, mode="sum"
+            )
+            return nn.functional.cross_entropy(logits_NC, classes_N) + penalty * weights_R1.square().sum()
+
+        _minimise(loss, weights_R1)
+        self.evidence_OBC.copy_((evidence_RC * weights_R1.detach()).view_as(self.evidence_OBC))
+
+    def _sparse(self, batches: Batches) -> tuple[_Bags, Tensor]:
+        """The n-grams of all texts as row numbers of one table, and the classes of the texts."""
+        rows: list[Tensor] = []
+        classes: list[Tensor] = []
+        for ids_NT, classes_N in batches:
+            grams = self._grams(ids_NT)
+            rows_NL = torch.cat([rows_NT + index * self.buckets for index, (rows_NT, _) in enumerate(grams)], dim=1)
+            counted_NL = torch.cat([counted_NT for _, counted_NT in grams], dim=1)
+            rows += [text[counted] for text, counted in zip(rows_NL, counted_NL, strict=True)]
+            classes.append(classes_N)
+        lengths = torch.tensor([0, *(len(text) for text in rows[:-1])])
+        return _Bags(torch.cat(rows), lengths.cumsum(0)), torch.cat(classes)
+
     def _grams(self, ids_NT: Tensor) -> list[tuple[Tensor, Tensor]]:
         """For each order, the bucket of the n-gram that ends at each token, and whether it is one to be counted."""
         steps = torch.arange(ids_NT.shape[1])
@@ -99,20 +142,28 @@ class Blend(nn.Module):
         self.weights.copy_(_minimise_log_loss(torch.stack([logits, evidence]), classes))
 
 
-@torch.enable_grad()
 def _minimise_log_loss(parts_2NC: Tensor, classes_N: Tensor) -> Tensor:
     """Two weights, not negative."""
     roots = torch.tensor([1.0, 0.3], requires_grad=True)  # their squares are the weights
-    optimizer = torch.optim.LBFGS([roots], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        weights = roots.square()
+        logits_NC = torch.einsum("p,pnc->nc", weights, parts_2NC)
+        return nn.functional.cross_entropy(logits_NC, classes_N) + _PENALTY * weights.square().sum()
+
+    _minimise(loss, roots)
+    weights: Tensor = roots.detach().square()
+    return weights
+
+
+@torch.enable_grad()
+def _minimise(loss: Callable[[], Tensor], parameter: Tensor) -> None:
+    optimizer = torch.optim.LBFGS([parameter], max_iter=100, line_search_fn="strong_wolfe")
 
     def closure() -> float:
         optimizer.zero_grad()
-        weights = roots.square()
-        loss = nn.functional.cross_entropy(torch.einsum("p,pnc->nc", weights, parts_2NC), classes_N)
-        loss = loss + _PENALTY * weights.square().sum()
-        torch.autograd.backward(loss)
-        return float(loss.detach())
+        value = loss()
+        torch.autograd.backward(value)
+        return float(value.detach())
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
-    weights: Tensor = roots.detach().square()
-    return weights

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from training.models.ngrams import PADDING_ID, ngram_buckets
+from training.models.ngrams import PADDING_ID, UNKNOWN_ID, ngram_buckets
 from training.models.recurrent import CellKind, Recurrent
 
 
@@ -46,6 +46,8 @@ class TextClassifier(nn.Module):
     ) -> None:
         super().__init__()
         self.tokens = nn.Embedding(vocabulary_size, embedding_size, padding_idx=PADDING_ID)
+        with torch.no_grad():
+            self.tokens.weight[UNKNOWN_ID] = 0  # like a token that token_dropout hides
         tables = [nn.Embedding(buckets, embedding_size) for _ in range(ngrams - 1)]
         for table in tables:
             nn.init.normal_(table.weight, std=0.1)  # a refinement of the tokens' own vectors, which start with 1

@@ -188,7 +188,9 @@ def _blend(
     if not settings.naive_bayes_buckets:
         return network
     naive_bayes = HashedNaiveBayes(NGRAM_ORDERS[settings.tokens], settings.naive_bayes_buckets, classes)
-    naive_bayes.fit(training_batches(train, _EVALUATION_BATCH, settings.seed))
+    counted = list(training_batches(train, _EVALUATION_BATCH, settings.seed))
+    naive_bayes.fit(counted)
+    naive_bayes.refine(counted)
     blend = Blend(network, naive_bayes).eval()
     blend.fit_weights(evaluation_batches(validation, _EVALUATION_BATCH))
     weights = ", ".join(f"{float(weight):.3f}" for weight in blend.weights)

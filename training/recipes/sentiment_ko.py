@@ -38,10 +38,10 @@ def settings(data: Path = DATA, output: Path = OUTPUT) -> TextSettings:
         embedding_size=48,
         hidden_size=96,
         dropout=0.5,
-        token_dropout=0.3,
+        token_dropout=0.2,
         batch_size=128,
         learning_rate=3e-3,
-        epochs=4,
+        epochs=6,
         monitor="accuracy",
         patience=4,
     )
