@@ -6,12 +6,19 @@ import importlib.util
 import io
 import json
 import logging
+import queue
+import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 
+from service.client import Client
 from service.errors import StartError
 from service.logs import JsonFormatter
 from service.metrics import CUTS
@@ -19,6 +26,7 @@ from service.tracing import choose_tracing, trace_id_of
 from tests.service.calls import Calls, failure, infer_request
 from tests.service.conftest import Serve
 from tests.service.fakes import Bench
+from tests.service.processes import running
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
@@ -175,3 +183,29 @@ async def test_why_batches_are_cut() -> None:
     await slow.ask(1.0, within=0.03)
     assert cuts(slow) == {"delay": 1, "deadline": 1}
     await slow.batcher.close()
+
+
+def test_spans_reach_a_collector(repository: Path) -> None:
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.grpc", reason="the extra `tracing` is not installed")
+    from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+
+    received = queue.Queue[Any]()
+
+    class Collector(trace_service_pb2_grpc.TraceServiceServicer):
+        def Export(self, request: Any, context: Any) -> Any:  # noqa: N802
+            received.put(request)
+            return trace_service_pb2.ExportTraceServiceResponse()
+
+    collector = grpc.server(ThreadPoolExecutor(1))
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Collector(), collector)
+    port = collector.add_insecure_port("127.0.0.1:0")
+    collector.start()
+    with running("--repository", str(repository), "--otlp-endpoint", f"http://127.0.0.1:{port}") as server:
+        server.wait_for("models ready")
+        with Client(server.address) as client:
+            client.classify_texts("moods", ["good"])
+        assert server.end(signal.SIGTERM) == 0, "what is left is sent at the end"
+    (resource,) = received.get(timeout=5).resource_spans
+    names = {span.name for scope in resource.scope_spans for span in scope.spans}
+    assert {"menagerie.v1.PredictionService/ClassifyTexts", "decode", "queue", "compute", "encode"} <= names
+    collector.stop(None)
