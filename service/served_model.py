@@ -15,6 +15,7 @@ from service.batcher import Batcher
 from service.errors import (
     InferenceError,
     InvalidItemsError,
+    NotANumberError,
     QueueFullError,
     ServiceError,
     TaskMismatchError,
@@ -84,7 +85,7 @@ class ServedModel:
         self._backend = loaded.backend
         self._max_pixels = settings.max_image_pixels
         self._pool = pool
-        # Without a configuration, runs of one model come one after the other: its cores are not shared by two runs.
+        self._refuses_nan = settings.refuse_nan
         runs = self.settings.instances
         self._runner = ThreadPoolExecutor(runs, thread_name_prefix=f"run-{name}-{version}")
         outputs = {spec.name for spec in self.signature.outputs}
@@ -239,6 +240,8 @@ class ServedModel:
             answer = await self._stepper.run(step, tensors, names, deadline, order)
         else:
             answer = await self._batcher.submit(tensors, names, deadline=deadline, priority=order)
+        if self._refuses_nan:
+            _refuse_nan(answer)
         if self._monitor:
             self._monitor.observe(tensors, answer)
         return to_callers(self.settings, answer, batched=batched)
@@ -336,6 +339,12 @@ def _raise_violations(field: str, results: Sequence[Any]) -> None:
             raise result
     if violations:
         raise InvalidItemsError(violations, item_count=len(results))
+
+
+def _refuse_nan(outputs: Tensors) -> None:
+    for name, value in outputs.items():
+        if value.dtype.kind == "f" and np.isnan(value).any():
+            raise NotANumberError(name)
 
 
 def _finite(values: NDArray[Any]) -> NDArray[np.float32]:

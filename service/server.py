@@ -8,6 +8,7 @@ import platform
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -201,8 +202,11 @@ class Server:
         settings = triton.read_model_settings(found.path.parents[1], config)
         for note in settings.notes:
             log.info("model %s %d: %s", found.name, found.version, note)
+        if settings.instances == 1:
+            settings = replace(settings, instances=self.settings.instances)
         device = self._place(settings)
-        open_backend = partial(self._open, device=device)
+        threads = max(self.settings.compute_threads // settings.instances, 1)
+        open_backend = partial(self._open, device=device, threads=threads)
         return load_model(found.path, open_backend, max_batch_rows=self.settings.max_batch_size, settings=settings)
 
     def _place(self, settings: ModelSettings) -> Device:
@@ -217,14 +221,14 @@ class Server:
             raise DeviceError(f"instance_group.gpus is {list(settings.gpus)}, but this server runs on {device.name}")
         return device
 
-    def _open(self, path: Path, *, device: Device) -> Backend:
+    def _open(self, path: Path, *, device: Device, threads: int) -> Backend:
         try:
-            return OnnxBackend(path, device, threads=self.settings.compute_threads)
+            return OnnxBackend(path, device, threads=threads)
         except DeviceError as exc:
             if self.settings.device != "auto":
                 raise
             log.warning("%s: %s; it runs on the CPU", path, exc)
-            return OnnxBackend(path, CPU, threads=self.settings.compute_threads)
+            return OnnxBackend(path, CPU, threads=threads)
 
     def _announce_device(self) -> None:
         device, note = self._choice.device, self._choice.note

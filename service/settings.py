@@ -46,6 +46,11 @@ class Settings(BaseSettings):
     without a working device is an error."""
     max_batch_size: int = Field(default=32, ge=1, le=4096)
     """Rows that one run of a model may have."""
+    instances: int = Field(default=1, ge=1, le=64)
+    """Runs of one model at a time, each with its share of --compute-threads; a model's instance_group counts instead.
+    More serve small models faster, as their runs do not gain by a second core; one answers a lone request sooner."""
+    refuse_nan: bool = False
+    """Whether a request of the tensor API whose output holds NaN fails; the typed API refuses that anyway."""
     max_queue_rows: int = Field(default=1024, ge=1)
     """Rows that may wait for a model; a request that does not fit is refused with RESOURCE_EXHAUSTED."""
     max_delay_ms: float = Field(default=0, ge=0, le=10_000)
@@ -262,7 +267,10 @@ _TITLES = {
         *("insecure", "tls_certificate", "tls_key", "tls_client_ca", "tokens", "public_health", "public_reflection"),
         "admin",
     },
-    "batches": {"max_batch_size", "max_queue_rows", "max_delay_ms", "decode_threads", "compute_threads"},
+    "batches": {
+        *("max_batch_size", "instances", "refuse_nan", "max_queue_rows", "max_delay_ms", "decode_threads"),
+        "compute_threads",
+    },
     "limits": {
         *("max_items_per_request", "max_message_mib", "max_inflight_mib", "max_image_pixels", "max_tensor_elements"),
         *("max_tensor_rank", "max_string_bytes", "max_streams", "max_sequences", "sequence_idle_seconds"),

@@ -77,7 +77,7 @@ class Device:
 
 
 class Backend(Protocol):
-    """A model that is ready to run. Threads may call `run` one at a time."""
+    """A model that is ready to run. Several threads may call `run` at a time."""
 
     @property
     def signature(self) -> Signature:
