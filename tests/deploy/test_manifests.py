@@ -59,8 +59,9 @@ def test_compose_builds_this_repository_and_outlasts_the_drain() -> None:
     assert int(server["stop_grace_period"].rstrip("s")) > Settings.model_fields["drain_seconds"].default
     exposed = set(re.findall(r"\d+", re.search(r"^EXPOSE (.+)$", (ROOT / "Dockerfile").read_text(), re.M)[1]))  # type: ignore[index]
     assert {port.rpartition(":")[2] for port in server["ports"]} == exposed
-    (volume,) = compose["services"]["prometheus"]["volumes"]
-    assert (DEPLOY / volume.partition(":")[0]).is_file()
+    mounted = [volume.split(":")[0] for volume in compose["services"]["prometheus"]["volumes"]]
+    assert mounted == ["./prometheus.yaml", "./alerts.yaml"]
+    assert all((DEPLOY / file).is_file() for file in mounted)
 
 
 def test_prometheus_reads_its_configuration() -> None:
