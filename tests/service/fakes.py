@@ -83,10 +83,18 @@ class Bench:
             max_runs=max_runs,
         )
 
-    def ask(self, *values: float, width: int = 1, outputs: Sequence[str] = (), within: float | None = None) -> Answer:
+    def ask(
+        self,
+        *values: float,
+        width: int = 1,
+        outputs: Sequence[str] = (),
+        within: float | None = None,
+        priority: int = 0,
+    ) -> Answer:
         """Submit rows that are filled with these values; `within` seconds from now is the deadline."""
         deadline = None if within is None else asyncio.get_running_loop().time() + within
-        return asyncio.create_task(self.batcher.submit(rows(*values, width=width), outputs, deadline=deadline))
+        inputs = rows(*values, width=width)
+        return asyncio.create_task(self.batcher.submit(inputs, outputs, deadline=deadline, priority=priority))
 
     async def occupy(self) -> Answer:
         """Make the backend busy until `compute.release()`."""

@@ -82,6 +82,16 @@ async def test_the_earliest_deadline_goes_first() -> None:
     assert bench.compute.batches == [[0], [3], [2], [1]]
 
 
+async def test_a_higher_priority_goes_before_any_deadline() -> None:
+    bench = Bench(max_batch_rows=1)
+    busy = await bench.occupy()
+    tasks = [bench.ask(1, priority=1, within=5), bench.ask(2, within=20), bench.ask(3), bench.ask(4, priority=-1)]
+    await settle()
+    bench.compute.release()
+    await asyncio.gather(busy, *tasks)
+    assert bench.compute.batches == [[0], [4], [2], [3], [1]]
+
+
 async def test_a_full_queue_refuses_at_the_door_and_says_when_to_come_back() -> None:
     bench = Bench(max_queue_rows=4)
     busy = await bench.occupy()

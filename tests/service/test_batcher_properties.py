@@ -21,6 +21,7 @@ class Ask:
     width: int
     bad: bool
     deadline: float | None
+    priority: int
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ asks = st.builds(
     width=st.integers(1, 2),
     bad=st.integers(0, 5).map(lambda value: value == 0),
     deadline=st.sampled_from([None, None, None, 0.0, 0.001, 5.0]),
+    priority=st.sampled_from([0, 0, -1, 1]),
 )
 events = st.one_of(
     asks,
@@ -78,11 +80,11 @@ async def _play(script: list[Any], ending: Close, max_delay: float, max_runs: in
     asked: list[tuple[Ask, list[float], Answer]] = []
     for event in script:
         match event:
-            case Ask(rows, width, bad, deadline):
+            case Ask(rows, width, bad, deadline, priority):
                 values = [float(100 * (len(asked) + 1) + row) for row in range(rows)]
                 if bad:
                     values[-1] = BAD
-                asked.append((event, values, bench.ask(*values, width=width, within=deadline)))
+                asked.append((event, values, bench.ask(*values, width=width, within=deadline, priority=priority)))
             case Cancel(which) if asked:
                 asked[which % len(asked)][2].cancel()
             case Memory(rows):

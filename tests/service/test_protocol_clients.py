@@ -13,7 +13,9 @@ import pytest
 from inference import grpc_service_pb2, model_config_pb2
 from tests.service import plain_graphs
 from tests.service.conftest import Serve, add_plain
+from tests.service.stateful_graphs import accumulator
 from tests.service.triton_clients.descriptors import describe
+from tests.service.triton_layout import ACCUMULATOR, add_model
 from zoo.repository import MODEL_FILE
 
 SCRIPTS = Path(__file__).parent / "triton_clients"
@@ -76,6 +78,12 @@ async def test_loading_and_unloading(serve: Serve, tmp_path: Path, python: str) 
     broken.write_bytes(b"not a model")
     calls = await serve(tmp_path, control_mode="explicit", admin=True)
     await run(python, "repository.py", calls.server.address)
+
+
+async def test_sequences_of_a_repository_made_for_triton(serve: Serve, tmp_path: Path, python: str) -> None:
+    add_model(tmp_path, "accumulate", ACCUMULATOR, accumulator())
+    calls = await serve(tmp_path)
+    await run(python, "sequences.py", calls.server.address)
 
 
 async def test_names_and_numbers_on_the_wire_are_those_of_the_client(python: str) -> None:

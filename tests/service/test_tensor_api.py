@@ -178,6 +178,32 @@ async def test_parameters(calls: Calls) -> None:
     assert (await failure(calls.inference.ModelInfer(request))).message == "parameter 'triton_wonder' is not supported"
 
 
+async def test_priorities(serve: Serve) -> None:
+    calls = await serve(max_batch_size=1)
+    finished: list[str] = []
+
+    async def ask(name: str, rounds: int, priority: int) -> None:
+        request = infer_request("busy", {"rounds": np.array([[rounds]], np.int64)})
+        request.parameters["priority"].uint64_param = priority
+        await calls.inference.ModelInfer(request)
+        finished.append(name)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(ask("running", 300_000, 0))
+        await asyncio.sleep(0.05)
+        for name, priority in {"third": 3, "default": 0, "out of range": 99, "second": 2, "first": 1}.items():
+            group.create_task(ask(name, 1, priority))
+            await asyncio.sleep(0.01)
+    assert finished == ["running", "first", "default", "out of range", "second", "third"]
+
+
+async def test_a_negative_priority_is_refused(calls: Calls) -> None:
+    request = infer_request("affine", {"x": np.ones((1, 3), np.float32)})
+    request.parameters["priority"].int64_param = -1
+    got = await failure(calls.inference.ModelInfer(request))
+    assert got.message == "parameter 'priority' is -1; send a positive number"
+
+
 async def test_shared_memory_is_refused(calls: Calls) -> None:
     request = infer_request("affine", {"x": np.ones((1, 3), np.float32)})
     request.inputs[0].parameters["shared_memory_region"].string_param = "region"
