@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -309,3 +310,16 @@ async def test_a_request_over_several_runs_comes_back_in_order() -> None:
     bench = Bench(max_batch_rows=2, max_runs=3)
     values = [float(value) for value in range(20)]
     assert firsts(await bench.ask(*values)) == values
+
+
+@pytest.mark.parametrize("now", [0.0, 1e12])
+async def test_a_clock_that_jumps_changes_no_timer(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
+    bench = Bench(max_delay_seconds=0.01)
+    busy = await bench.occupy()
+    monkeypatch.setattr(time, "time", lambda: now)
+    with pytest.raises(DeadlineExpiredError):
+        await asyncio.wait_for(bench.ask(1, within=0.02), 2)
+    waiting = bench.ask(2, within=30)
+    bench.compute.release()
+    assert firsts(await asyncio.wait_for(waiting, 2)) == [2]
+    await busy
