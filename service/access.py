@@ -22,14 +22,14 @@ HEALTH_RPCS = frozenset(
 """Asked by probes: they need no token where health is public, and are answered while the server stops."""
 _REFLECTION_RPCS = frozenset({"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"})
 _PREDICTING_RPCS = frozenset(
-    {f"/menagerie.v1.PredictionService/{name}" for name in ("ClassifyImages", "ClassifyTexts", "Forecast")}
-    | {"/menagerie.v1.PredictionService/ForecastStream"}
+    {"/menagerie.v1.PredictionService/" + name for name in ("ClassifyImages", "ClassifyTexts")}
+    | {"/menagerie.v1.PredictionService/" + name for name in ("Forecast", "ForecastStream")}
     | {_TENSORS + name for name in ("ModelInfer", "ModelStreamInfer")}
 )
 # These change nothing, since service.servicers.unavailable refuses every change; they tell how things are.
 _SHARED_MEMORY_VERBS = ("Status", "Register", "Unregister")
 _DESCRIBING_RPCS = frozenset(
-    {f"/menagerie.v1.ModelService/{name}" for name in ("ListModels", "GetModel")}
+    {"/menagerie.v1.ModelService/" + name for name in ("ListModels", "GetModel")}
     | {_TENSORS + name for name in ("ServerMetadata", "ModelReady", "ModelMetadata", "ModelConfig")}
     | {_TENSORS + name for name in ("ModelStatistics", "RepositoryIndex")}
     | {_TENSORS + f"{kind}SharedMemory{verb}" for kind in ("System", "Cuda") for verb in _SHARED_MEMORY_VERBS}
