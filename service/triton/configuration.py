@@ -23,7 +23,7 @@ from service.model_settings import (
     QueuePolicy,
 )
 from service.triton.fields import check_fields
-from service.triton.files import read_file, read_lines
+from service.triton.files import check_file_name, read_file, read_lines
 from service.triton.sequences import sequence_delay_seconds, sequence_settings
 from service.triton.values import datatype_name
 from service.triton.warm_ups import warm_ups
@@ -59,7 +59,7 @@ def read_config(folder: Path, override: str = "") -> tuple[ModelConfig, str] | N
             return None
     except (json_format.ParseError, text_format.ParseError, UnicodeDecodeError) as exc:
         raise PackageError(f"{'the configuration' if override else CONFIG_FILE} cannot be read: {exc}") from exc
-    _check_backend(config, folder, source)
+    _check_identity(config, folder, source)
     return config, source
 
 
@@ -76,13 +76,15 @@ def read_model_settings(folder: Path, override: str = "") -> ModelSettings:
         raise PackageError(text if text.startswith(source) else f"{source}: {text}") from exc
 
 
-def _check_backend(config: ModelConfig, folder: Path, source: str) -> None:
+def _check_identity(config: ModelConfig, folder: Path, source: str) -> None:
     for field, ours in _BACKENDS.items():
         value = getattr(config, field)
         if value not in ("", ours):
             raise PackageError(f"{source}: {field} {value!r} is not supported; this server runs {ours!r}")
     if config.name not in ("", folder.name):
         raise PackageError(f"{source}: name is {config.name!r}, but the folder is {folder.name!r}; rename one of them")
+    if config.default_model_filename:
+        check_file_name(config.default_model_filename, f"{source}: default_model_filename")
 
 
 def _settings(config: ModelConfig, folder: Path, notes: tuple[str, ...]) -> ModelSettings:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from inference.model_config_pb2 import ModelConfig, ModelVersionPolicy
 from service.triton.configuration import read_config
-from service.triton.files import check_file_name
 from zoo import repository as zoo_repository
 from zoo.errors import PackageError
 from zoo.repository import ModelVersion, Problem, Scan
@@ -44,7 +43,7 @@ def _configured(
 ) -> tuple[list[ModelVersion], list[Problem]]:
     """The lists with one model as its configuration has it."""
     name = folder.name
-    file = check_file_name(config.default_model_filename or zoo_repository.MODEL_FILE, "default_model_filename")
+    file = config.default_model_filename or zoo_repository.MODEL_FILE
     own = {found.version for found in versions if found.name == name}
     own |= {problem.version for problem in problems if problem.name == name and problem.version}
     served = _chosen(config.version_policy, own)

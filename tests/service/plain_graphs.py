@@ -35,12 +35,12 @@ def affine(axes: Shape = ("batch", 3), *, factor: float = 2.0) -> bytes:
         helper.make_tensor("factor", TensorProto.FLOAT, [], [factor]),
         helper.make_tensor("one", TensorProto.FLOAT, [], [1.0]),
     ]
-    return _model(nodes, {"x": ("FP32", axes)}, {"y": ("FP32", axes)}, constants)
+    return make_model(nodes, {"x": ("FP32", axes)}, {"y": ("FP32", axes)}, constants)
 
 
 def echo(datatype: str, axes: Shape = ("batch", 2)) -> bytes:
     """x -> y = x, of any datatype."""
-    return _model([helper.make_node("Identity", ["x"], ["y"])], {"x": (datatype, axes)}, {"y": (datatype, axes)})
+    return make_model([helper.make_node("Identity", ["x"], ["y"])], {"x": (datatype, axes)}, {"y": (datatype, axes)})
 
 
 def bfloat16() -> bytes:
@@ -51,7 +51,7 @@ def bfloat16() -> bytes:
         helper.make_node("Cast", ["double"], ["y"], to=TensorProto.BFLOAT16),
     ]
     axes = ("batch", 2)
-    return _model(nodes, {"x": ("BF16", axes)}, {"y": ("BF16", axes)})
+    return make_model(nodes, {"x": ("BF16", axes)}, {"y": ("BF16", axes)})
 
 
 def weighted_sum() -> bytes:
@@ -63,14 +63,14 @@ def weighted_sum() -> bytes:
     ]
     axes = ("batch", 2)
     inputs = {"a": ("FP32", axes), "b": ("INT64", axes)}
-    return _model(nodes, inputs, {"sum": ("FP32", axes), "difference": ("FP32", axes)})
+    return make_model(nodes, inputs, {"sum": ("FP32", axes), "difference": ("FP32", axes)})
 
 
 def running_sum() -> bytes:
     """x float32 [n] -> y [n], y[i] = x[0] + ... + x[i]: the free first axis is no batch."""
     nodes = [helper.make_node("CumSum", ["x", "axis"], ["y"])]
     constants = [helper.make_tensor("axis", TensorProto.INT64, [], [0])]
-    return _model(nodes, {"x": ("FP32", ("n",))}, {"y": ("FP32", ("n",))}, constants)
+    return make_model(nodes, {"x": ("FP32", ("n",))}, {"y": ("FP32", ("n",))}, constants)
 
 
 def lookup() -> bytes:
@@ -78,7 +78,7 @@ def lookup() -> bytes:
     table = np.arange(0, 100, 10, dtype=np.float32)
     nodes = [helper.make_node("Gather", ["table", "index"], ["y"])]
     constants = [helper.make_tensor("table", TensorProto.FLOAT, [10], table)]
-    return _model(nodes, {"index": ("INT64", ("batch", 1))}, {"y": ("FP32", ("batch", 1))}, constants)
+    return make_model(nodes, {"index": ("INT64", ("batch", 1))}, {"y": ("FP32", ("batch", 1))}, constants)
 
 
 def busy() -> bytes:
@@ -98,7 +98,7 @@ def busy() -> bytes:
         helper.make_node("Add", ["rounds_float", "nothing"], ["y"]),
     ]
     constants = [helper.make_tensor("zero", TensorProto.FLOAT, [], [0.0])]
-    return _model(nodes, {"rounds": ("INT64", ("batch", 1))}, {"y": ("FP32", ("batch", 1))}, constants)
+    return make_model(nodes, {"rounds": ("INT64", ("batch", 1))}, {"y": ("FP32", ("batch", 1))}, constants)
 
 
 def large(mebibytes: int) -> bytes:
@@ -106,7 +106,7 @@ def large(mebibytes: int) -> bytes:
     weights = np.ones((64, mebibytes * 2**20 // (64 * 4)), np.float32)
     constant = helper.make_tensor("W", TensorProto.FLOAT, weights.shape, weights.tobytes(), raw=True)
     nodes = [helper.make_node("MatMul", ["x", "W"], ["y"])]
-    return _model(nodes, {"x": ("FP32", ("batch", 64))}, {"y": ("FP32", ("batch", weights.shape[1]))}, [constant])
+    return make_model(nodes, {"x": ("FP32", ("batch", 64))}, {"y": ("FP32", ("batch", weights.shape[1]))}, [constant])
 
 
 def with_external_data(location: str) -> bytes:
@@ -117,13 +117,13 @@ def with_external_data(location: str) -> bytes:
     for key, value in {"location": location, "length": "16"}.items():
         weight.external_data.add(key=key, value=value)
     nodes = [helper.make_node("Add", ["x", "w"], ["y"])]
-    return _model(nodes, {"x": ("FP32", ("batch", 4))}, {"y": ("FP32", ("batch", 4))}, [weight])
+    return make_model(nodes, {"x": ("FP32", ("batch", 4))}, {"y": ("FP32", ("batch", 4))}, [weight])
 
 
 def with_unknown_operator() -> bytes:
     """A graph that needs a library of custom operators."""
     nodes = [helper.make_node("Conjure", ["x"], ["y"], domain="com.example")]
-    return _model(
+    return make_model(
         nodes,
         {"x": ("FP32", ("batch", 1))},
         {"y": ("FP32", ("batch", 1))},
@@ -135,13 +135,14 @@ def _value(name: str, datatype: str, axes: Shape) -> object:
     return helper.make_tensor_value_info(name, ONNX_TYPES[datatype], axes)
 
 
-def _model(
+def make_model(
     nodes: list[object],
     inputs: dict[str, tuple[str, Shape]],
     outputs: dict[str, tuple[str, Shape]],
     constants: Sequence[object] = (),
     opsets: Sequence[object] = (),
 ) -> bytes:
+    """A serialised model of these nodes; tensors are (datatype, axes)."""
     graph = helper.make_graph(
         nodes,
         "plain",
