@@ -54,7 +54,7 @@ $(SERVE): pyproject.toml
 $(ALL): pyproject.toml
 	$(call create,$(VENV))
 	@echo "installing everything, PyTorch included, into $(VENV), some minutes ..."
-	$(BIN)/pip install $(PIP_FLAGS) --editable '.[training,dev]'
+	$(BIN)/pip install $(PIP_FLAGS) --editable '.[training,tracing,dev]'
 	@touch $@
 
 define create
