@@ -300,6 +300,8 @@ class ModelNotReadyError(ServiceError):
         super().__init__(
             f"{which} is not ready ({state}): {why}", metadata={"model": name, "version": version, "state": state}
         )
+        self.name, self.version = name, version
+        self.state, self.why = state, why
         if state == "LOADING":
             self.retry_seconds = 1.0
 

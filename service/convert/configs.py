@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 from inference import model_config_pb2 as pb
 from service.backend.contract import TensorSpec
 from service.convert.descriptions import PLATFORM
 from service.served_model import ServedModel
-from zoo.card import IMAGE_INPUT, ImageTask
+from zoo.card import IMAGE_INPUT, ImageTask, SeriesTask, TextTask
 from zoo.repository import MODEL_FILE
 
 BACKEND = "onnxruntime"
@@ -22,8 +24,26 @@ def model_config(model: ServedModel) -> pb.ModelConfig:
     if scheduled and scheduled != "dynamic_batching":
         found.ClearField("dynamic_batching")
     config.MergeFrom(found)
+    for key, value in _card_parameters(model).items():
+        config.parameters[key].string_value = value
     config.name, config.max_batch_size = model.name, model.max_batch_rows
     return config
+
+
+def _card_parameters(model: ServedModel) -> dict[str, str]:
+    """What a client has to know to prepare inputs and to read outputs, for those that cannot ask the typed API."""
+    task = model.card.task if model.card else None
+    match task:
+        case ImageTask(resize=resize):
+            about = {"preprocessing": f"RGB, {resize}"}
+        case TextTask(max_tokens=max_tokens):
+            about = {"preprocessing": f"Unicode NFC; tokens beyond {max_tokens} are cut off"}
+        case SeriesTask():
+            columns = [f"{feature.name} [{feature.unit}]" for feature in task.features]
+            about = {"preprocessing": f"columns in physical units, {task.step_seconds} s apart: {', '.join(columns)}"}
+        case None:
+            about = {}
+    return about | ({"labels": json.dumps(model.labels, ensure_ascii=False)} if model.labels else {})
 
 
 def _found_out(model: ServedModel) -> pb.ModelConfig:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from inference import grpc_service_pb2_grpc
 from service.convert import tensor_requests
 from service.entry import Entry
-from service.errors import ModelNotFoundError, ServiceError, VersionNotFoundError
+from service.errors import ModelNotFoundError, ModelNotReadyError, ServiceError, VersionNotFoundError
 from service.model_table import ModelTable
 from service.readiness import Readiness
 from service.served_model import ServedModel
 from service.servicers.context import announce
 from service.settings import Settings
+
+_UNKNOWN = "Request for unknown model:"
 
 
 class TableServicer(grpc_service_pb2_grpc.GRPCInferenceServiceServicer):
@@ -35,6 +37,8 @@ class TableServicer(grpc_service_pb2_grpc.GRPCInferenceServiceServicer):
             return announce(self._table.get(name, number or 0))
         except (ModelNotFoundError, VersionNotFoundError) as exc:
             raise reworded(exc) from None
+        except ModelNotReadyError as exc:
+            raise _reworded_not_ready(exc, any_version=number is None) from None
 
     def _find_all(self, name: str, version_text: str) -> list[Entry]:
         """All versions of all models, or those of one model, or one version.
@@ -57,7 +61,13 @@ class TableServicer(grpc_service_pb2_grpc.GRPCInferenceServiceServicer):
 
 def reworded(error: ModelNotFoundError | VersionNotFoundError) -> ServiceError:
     """The error with the text that existing clients match."""
-    unknown = f"Request for unknown model: '{error.name}'"
     version = f" version {error.version}" if isinstance(error, VersionNotFoundError) else ""
-    error.reword(f"{unknown}{version} is not found")
+    error.reword(f"{_UNKNOWN} '{error.name}'{version} is not found")
+    return error
+
+
+def _reworded_not_ready(error: ModelNotReadyError, *, any_version: bool) -> ServiceError:
+    """The same for a model of which no version, or not the one that was asked for, answers."""
+    found = "has no available versions" if any_version else f"version {error.version} is not at ready state"
+    error.reword(f"{_UNKNOWN} '{error.name}' {found} ({error.state}: {error.why})")
     return error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import grpc
@@ -112,6 +113,17 @@ async def test_a_configuration_is_what_is_in_effect(serve: Serve) -> None:
     assert (await config_of(calls, "single-row")).max_batch_size == 1
 
 
+async def test_labels_and_preprocessing_can_be_found_out(calls: Calls) -> None:
+    image = (await config_of(calls, "shades")).parameters
+    assert json.loads(image["labels"].string_value) == ["dark", "bright"]
+    assert image["preprocessing"].string_value == "RGB, shorter side to 10 (bilinear), centre crop 8x8"
+    assert "16" in (await config_of(calls, "moods")).parameters["preprocessing"].string_value
+    series = (await config_of(calls, "load")).parameters
+    assert series["preprocessing"].string_value == "columns in physical units, 3600 s apart: load [MW], temperature [C]"
+    assert "labels" not in series
+    assert not (await config_of(calls, "affine")).parameters
+
+
 async def test_a_model_without_a_batch_axis_has_all_its_axes(calls: Calls) -> None:
     fixed = await config_of(calls, "four-rows")
     assert (fixed.max_batch_size, list(fixed.input[0].dims)) == (0, [4, 3])
@@ -205,6 +217,41 @@ async def test_loads_that_are_refused(serve: Serve, tmp_path: Path, case: str) -
     assert "model_name" in nameless.violations
     nameless = await failure(calls.inference.RepositoryModelUnload(pb.RepositoryModelUnloadRequest()))
     assert "model_name" in nameless.violations
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../affine", "affine/1", "/etc/passwd", "affine/../affine", ".", "..", "*", "affine\0", "\N{BUG}", "x" * 5000],
+)
+async def test_a_name_never_becomes_a_path(serve: Serve, tmp_path: Path, name: str) -> None:
+    add_plain(tmp_path / "inside", "affine", plain_graphs.affine())
+    add_plain(tmp_path, "affine", plain_graphs.affine())
+    calls = await serve(tmp_path / "inside", control_mode="explicit", admin=True)
+    got = await failure(calls.inference.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name=name)))
+    assert (got.code, got.info.reason) == (grpc.StatusCode.INTERNAL, "LOAD_FAILED")
+    got = await failure(calls.inference.RepositoryModelUnload(pb.RepositoryModelUnloadRequest(model_name=name)))
+    assert got.code is grpc.StatusCode.NOT_FOUND
+    request = pb.ModelInferRequest(model_name=name)
+    assert (await failure(calls.inference.ModelInfer(request))).code is grpc.StatusCode.NOT_FOUND
+    assert [row.name for row in (await calls.inference.RepositoryIndex(pb.RepositoryIndexRequest())).models] == [
+        "affine"
+    ]
+
+
+async def test_models_that_do_not_answer_are_named_in_the_words_that_clients_know(serve: Serve, tmp_path: Path) -> None:
+    add_plain(tmp_path, "affine", plain_graphs.affine())
+    add_plain(tmp_path, "affine", b"no model", version=2)
+    add_plain(tmp_path, "broken", b"no model")
+    calls = await serve(tmp_path)
+    for name, version, text in (
+        ("broken", "", "Request for unknown model: 'broken' has no available versions (FAILED: "),
+        ("affine", "2", "Request for unknown model: 'affine' version 2 is not at ready state (FAILED: "),
+    ):
+        got = await failure(calls.inference.ModelInfer(pb.ModelInferRequest(model_name=name, model_version=version)))
+        assert got.code is grpc.StatusCode.UNAVAILABLE
+        assert got.message.startswith(text)
+        assert not (await calls.inference.ModelReady(pb.ModelReadyRequest(name=name, version=version))).ready
+    assert (await calls.infer("affine", {"x": X}))["y"].tolist() == [[3, 3, 3]], "a broken version hides no good one"
 
 
 @pytest.mark.parametrize("mode", ["none", "poll"])

@@ -28,7 +28,7 @@ def main(address: str) -> None:
         assert states == {"affine": "READY", "broken": "UNAVAILABLE"}, states
         client.unload_model("affine")
         assert not client.is_model_ready("affine")
-        refused(lambda: infer(client), "not ready")
+        refused(lambda: infer(client), "Request for unknown model: 'affine' has no available versions")
         client.load_model("affine")
         assert infer(client) == 3
 
