@@ -9,6 +9,7 @@ from textwrap import dedent
 def add_model(repository: Path, name: str, config: str, *versions: bytes, file: str = "model.onnx") -> Path:
     """Put a model with its config.pbtxt into a repository; versions are numbered from 1. Returns its folder."""
     folder = repository / name
+    folder.mkdir(parents=True)
     for number, data in enumerate(versions, 1):
         (folder / str(number)).mkdir(parents=True)
         (folder / str(number) / file).write_bytes(data)
