@@ -104,6 +104,10 @@ class ImageSettings(RunSettings):
     quantize: Literal["none", "int8"] = "none"
     """int8 publishes a quantised model, if it is faster and loses at most 0.5 points of accuracy."""
 
+    def card_settings(self) -> dict[str, str | int | float | bool | None]:
+        """As in `RunSettings`; of a file of weights the name."""
+        return {**super().card_settings(), "weights": Path(self.weights).name}
+
 
 class PretrainedSettings(Settings):
     """Settings of `python -m training pretrained`."""
