@@ -5,7 +5,7 @@ import warnings
 
 from menagerie.v1 import model_service_pb2 as menagerie_dot_v1_dot_model__service__pb2
 
-GRPC_GENERATED_VERSION = '1.82.3'
+GRPC_GENERATED_VERSION = '1.81.1'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
