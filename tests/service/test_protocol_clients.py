@@ -15,9 +15,13 @@ from inference import grpc_service_pb2, model_config_pb2
 from tests.service import plain_graphs
 from tests.service.conftest import Serve, add_plain
 from tests.service.stateful_graphs import accumulator
+from tests.service.test_access import TOKENS, Role, tokens
+from tests.service.test_tls import authority
 from tests.service.triton_clients.descriptors import describe
 from tests.service.triton_layout import ACCUMULATOR, add_model
 from zoo.repository import MODEL_FILE
+
+__all__ = ["tokens"]
 
 SCRIPTS = Path(__file__).parent / "triton_clients"
 SECONDS = 60
@@ -85,6 +89,14 @@ async def test_sequences_of_a_repository_made_for_triton(serve: Serve, tmp_path:
     add_model(tmp_path, "accumulate", ACCUMULATOR, accumulator())
     calls = await serve(tmp_path)
     await run(python, "sequences.py", calls.server.address)
+
+
+async def test_mutual_tls_tokens_and_compression(
+    serve: Serve, tmp_path: Path, repository: Path, tokens: Path, python: str
+) -> None:
+    ours = authority(tmp_path / "tls")
+    calls = await serve(repository, tokens=tokens, tls_client_ca=ours.ca, **ours.server)
+    await run(python, "secured.py", calls.server.address, str(ours.folder), TOKENS[Role.PREDICT])
 
 
 async def test_names_and_numbers_on_the_wire_are_those_of_the_client(python: str) -> None:
