@@ -115,23 +115,33 @@ def _id_value(control: Control, spec: TensorSpec, key: object) -> np.generic | s
 
 def _with_batch(graph: Signature, settings: ModelSettings) -> tuple[Signature, bool]:
     """The graph with the batch axis that is set, and whether that settles it."""
-    rows = settings.max_batch_rows
-    if rows is None:
-        return graph, False
-    if rows > 0:
-        for spec in (*graph.inputs, *graph.outputs):
-            if not spec.shape or spec.shape[0] not in ((-1, 1) if rows == 1 else (-1,)) or graph.max_batch == 1 < rows:
+    if rows := settings.max_batch_rows:
+        for spec in (*graph.inputs, *_shown(graph, settings)):
+            free = (-1, 1) if rows == 1 else (-1,)
+            if not spec.shape or spec.shape[0] not in free or graph.max_batch == 1 < rows:
                 raise PackageError(
                     f"max_batch_size is {rows}, but {spec.name!r} of the graph has no free first axis; "
                     "export it with one, or set max_batch_size: 0"
                 )
         return _with_first_axis(graph, -1, rows), True
     ranks = {_rank_beyond(claim, graph.input(claim.name)) for claim in settings.inputs} - {None}
-    if ranks <= {0}:
-        return (_with_first_axis(graph, 1, 0) if graph.max_batch == 1 else replace(graph, max_batch=0)), bool(ranks)
+    if settings.sequence and settings.source:
+        states = settings.sequence.states
+        ranks |= {_rank_beyond(Claim("", "", state.shape), graph.input(state.input)) for state in states} - {None}
+    if not ranks:
+        return graph, False
+    if ranks == {0}:
+        return (_with_first_axis(graph, 1, 0) if graph.max_batch == 1 else replace(graph, max_batch=0)), True
     if ranks == {1} and graph.max_batch != 0:
         return graph, False
-    raise PackageError("max_batch_size is 0, so dims must be the graph's whole shapes")
+    raise PackageError("without max_batch_size, dims must be the graph's whole shapes")
+
+
+def _shown(graph: Signature, settings: ModelSettings) -> list[TensorSpec]:
+    """The outputs that matter: of a configuration that names some, those and the state."""
+    names = {claim.name for claim in settings.outputs}
+    states = settings.sequence.outputs if settings.sequence else frozenset()
+    return [spec for spec in graph.outputs if not names or spec.name in names | states]
 
 
 def _rank_beyond(claim: Claim, spec: TensorSpec | None) -> int | None:
@@ -142,7 +152,7 @@ def _rank_beyond(claim: Claim, spec: TensorSpec | None) -> int | None:
 
 def _with_first_axis(graph: Signature, size: int, max_batch: int) -> Signature:
     def change(spec: TensorSpec) -> TensorSpec:
-        return replace(spec, shape=(size, *spec.shape[1:]))
+        return replace(spec, shape=(size, *spec.shape[1:])) if spec.shape else spec
 
     return Signature(tuple(map(change, graph.inputs)), tuple(map(change, graph.outputs)), max_batch)
 

@@ -77,6 +77,7 @@ class ServedModel:
         self.metrics = metrics
         self.signature: Signature = loaded.signature
         """What callers send and see."""
+        self._shown = tuple(spec.name for spec in self.signature.outputs)
         self.settings: ModelSettings = loaded.settings
         """What is set for this model."""
         self.device: Device = loaded.backend.device
@@ -95,7 +96,9 @@ class ServedModel:
         limit = self.signature.max_batch
         self.max_batch_rows = settings.max_batch_size if limit is None else limit
         """Rows that one run may have; 0: the model has no batch axis."""
-        self.max_request_rows = self.settings.max_batch_rows or settings.max_items_per_request
+        self.max_request_rows = min(
+            self.settings.max_batch_rows or settings.max_items_per_request, settings.max_queue_rows
+        )
         """Rows that one request of the tensor API may have."""
         delay = self.settings.max_delay_seconds
         self.max_delay_seconds = settings.max_delay_ms / 1e3 if delay is None else delay
@@ -234,7 +237,7 @@ class ServedModel:
         level = self.priorities.level(priority)
         self._check_queue(level)
         tensors = to_graph(self.settings, inputs, batched=batched)
-        names = tuple(outputs) or tuple(spec.name for spec in self.signature.outputs)
+        names = tuple(outputs) or self._shown
         order = level - self.priorities.default
         if self._stepper:
             answer = await self._stepper.run(step, tensors, names, deadline, order)
@@ -258,7 +261,7 @@ class ServedModel:
         if self.probe is None or start - self._last_success < self._fresh_seconds:
             return True
         try:
-            await self._batcher.submit(self.probe, deadline=start + PROBE_SECONDS, counted=False)
+            await self._batcher.submit(self.probe, self._shown, deadline=start + PROBE_SECONDS, counted=False)
         except QueueFullError:
             return start - self._last_success < BUSY_SECONDS
         except ServiceError:

@@ -54,6 +54,13 @@ def bfloat16() -> bytes:
     return make_model(nodes, {"x": ("BF16", axes)}, {"y": ("BF16", axes)})
 
 
+def affine_and_count() -> bytes:
+    """x float32 [N, 3] -> y = 2 x; count int64 [] = 3 N, an output without a batch axis."""
+    nodes = [helper.make_node("Add", ["x", "x"], ["y"]), helper.make_node("Size", ["x"], ["count"])]
+    axes = ("batch", 3)
+    return make_model(nodes, {"x": ("FP32", axes)}, {"y": ("FP32", axes), "count": ("INT64", ())})
+
+
 def weighted_sum() -> bytes:
     """a float32 [N, 2], b int64 [N, 2] -> sum = a + b, difference = a - b."""
     nodes = [

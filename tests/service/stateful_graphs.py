@@ -67,6 +67,17 @@ def gru_whole() -> bytes:
     return make_model(nodes, {"x": ("FP32", ("time", 1, GRU_INPUT))}, {"y": ("FP32", axes)}, constants)
 
 
+def whole_accumulator() -> bytes:
+    """x float32 [2], total float32 [2] -> y [2] = total + x, next [2] the same; size int64 [] = 2: without a batch."""
+    nodes = [
+        helper.make_node("Add", ["x", "total"], ["y"]),
+        helper.make_node("Identity", ["y"], ["next"]),
+        helper.make_node("Size", ["x"], ["size"]),
+    ]
+    vector = ("FP32", (2,))
+    return make_model(nodes, {"x": vector, "total": vector}, {"y": vector, "next": vector, "size": ("INT64", ())})
+
+
 def growing_memory() -> bytes:
     """x float32 [N, 1], seen float32 [N, M] -> y [N, 1] = x + sum of seen; more [N, M + 1] = seen and x behind it."""
     nodes = [

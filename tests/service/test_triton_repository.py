@@ -235,6 +235,54 @@ async def test_no_batch_axis_and_other_shapes(serve: Serve, tmp_path: Path) -> N
     assert logits["logits"].tolist() == [[[-4, 4]], [[4, -4]]]
 
 
+async def test_state_without_a_batch_axis(serve: Serve, tmp_path: Path) -> None:
+    add_model(
+        tmp_path,
+        "whole",
+        """
+        sequence_batching { state { input_name: "total" output_name: "next" data_type: TYPE_FP32 dims: [ 2 ] } }
+        """,
+        stateful_graphs.whole_accumulator(),
+    )
+    calls = await serve(tmp_path)
+    x = {"x": np.array([1, 2], np.float32)}
+    answers = [numbers(await calls.inference.ModelInfer(step("whole", x, 3, start=not index))) for index in range(3)]
+    assert [answer["y"].tolist() for answer in answers] == [[1, 2], [2, 4], [3, 6]]
+    assert answers[0]["size"] == 2
+
+
+async def test_outputs_that_a_configuration_leaves_out_are_not_there(serve: Serve, tmp_path: Path) -> None:
+    add_model(tmp_path, "some", 'max_batch_size: 4 output { name: "y" dims: [ 3 ] }', plain_graphs.affine_and_count())
+    calls = await serve(tmp_path)
+    x = np.ones((2, 3), np.float32)
+    assert list(await calls.infer("some", {"x": x})) == ["y"]
+    got = await failure(calls.inference.ModelInfer(infer_request("some", {"x": x}, outputs=["count"])))
+    assert "unexpected inference output 'count'" in got.message
+    assert (await calls.inference.ModelReady(pb.ModelReadyRequest(name="some"))).ready
+
+
+async def test_a_configuration_that_breaks_leaves_the_model_as_it_was(serve: Serve, tmp_path: Path) -> None:
+    folder = add_model(tmp_path, "model", "max_batch_size: 4", plain_graphs.affine())
+    calls = await serve(tmp_path, control_mode="poll", poll_seconds=0.05)
+    x = np.ones((2, 3), np.float32)
+    (folder / "config.pbtxt").write_text("max_batch_size: 4 runtime: 'mine'")
+    (entry,) = calls.server.table.entries()
+    for _ in range(200):
+        await asyncio.sleep(0.02)
+        if entry.reason:
+            break
+    assert entry.reason.endswith("config.pbtxt: the field 'runtime' is not supported by this server; remove it")
+    assert (await calls.infer("model", {"x": x}))["y"].shape == (2, 3)
+    (folder / "config.pbtxt").write_text("max_batch_size: 1")
+    for _ in range(200):
+        await asyncio.sleep(0.02)
+        (entry,) = calls.server.table.entries()
+        if not entry.reason and entry.model and entry.model.max_request_rows == 1:
+            break
+    got = await failure(calls.infer("model", {"x": x}))
+    assert got.message == "inference request batch-size must be <= 1 for 'model'"
+
+
 async def test_a_full_queue_of_a_model(serve: Serve, tmp_path: Path) -> None:
     add_model(
         tmp_path,
