@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 
 from service.errors import StartError
 from service.logs import configure_logging
-from service.server import serve
 from service.settings import parse_settings
 from zoo.errors import ZooError
 
@@ -17,6 +17,10 @@ def main() -> None:
     try:
         settings = parse_settings()
         configure_logging(settings.log_level, settings.log_format)
+        # gRPC writes what peers send to standard error as it is, line breaks included: nobody may forge our log.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+        from service.server import serve  # loads gRPC, which reads the variable once
+
         asyncio.run(serve(settings))
     except (StartError, ZooError) as exc:
         print(f"menagerie-serve: {exc}", file=sys.stderr)

@@ -100,4 +100,9 @@ async def test_reflection_lists_and_describes_the_services(calls: Calls) -> None
     names = {service.name for service in listed.list_services_response.service}
     assert set(SERVICES[1:]) | {"grpc.health.v1.Health"} <= names
     file = FileDescriptorProto.FromString(described.file_descriptor_response.file_descriptor_proto[0])
-    assert [method.name for method in file.service[0].method] == ["ClassifyImages", "ClassifyTexts", "Forecast"]
+    assert [method.name for method in file.service[0].method] == [
+        "ClassifyImages",
+        "ClassifyTexts",
+        "Forecast",
+        "ForecastStream",
+    ]
