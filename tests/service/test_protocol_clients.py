@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from inference import grpc_service_pb2, model_config_pb2
+from tests.conftest import ROOT
 from tests.service import plain_graphs
 from tests.service.conftest import Serve, add_plain
 from tests.service.stateful_graphs import accumulator
@@ -19,6 +21,7 @@ from tests.service.test_access import TOKENS, Role, tokens
 from tests.service.test_tls import authority
 from tests.service.triton_clients.descriptors import describe
 from tests.service.triton_layout import ACCUMULATOR, add_model
+from zoo import BUNDLED
 from zoo.repository import MODEL_FILE
 
 __all__ = ["tokens"]
@@ -97,6 +100,15 @@ async def test_mutual_tls_tokens_and_compression(
     ours = authority(tmp_path / "tls")
     calls = await serve(repository, tokens=tokens, tls_client_ca=ours.ca, **ours.server)
     await run(python, "secured.py", calls.server.address, str(ours.folder), TOKENS[Role.PREDICT])
+
+
+async def test_the_example_of_the_documentation(serve: Serve, tmp_path: Path, python: str) -> None:
+    (block,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/protocol.md").read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "sentiment-ko").symlink_to(BUNDLED / "sentiment-ko")
+    calls = await serve(tmp_path)
+    script = tmp_path / "example.py"
+    script.write_text(block.replace("127.0.0.1:8001", calls.server.address))
+    assert "positive" in await run(python, str(script))
 
 
 async def test_names_and_numbers_on_the_wire_are_those_of_the_client(python: str) -> None:
