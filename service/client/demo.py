@@ -89,7 +89,7 @@ def _timed(call: Callable[[], Any], items: int) -> Any:
 def _print_forecast(name: str, unit: str, past: list[float], future: tuple[float, ...]) -> None:
     low, high = min(*past, *future), max(*past, *future)
     console.print(f"{name}, {unit}: {len(past)} readings in, {len(future)} forecast")
-    console.print(f"  past    {_sparkline(past[-72:], low, high)} (the last {min(72, len(past))})")
+    console.print(f"  past    {_sparkline(past[-48:], low, high)} (the last {min(48, len(past))})")
     console.print(f"  future  [bold]{_sparkline(list(future), low, high)}[/]")
     table = Table(*(f"+{step + 1}" for step in range(0, len(future), 3)), box=None, pad_edge=False, header_style="dim")
     table.add_row(*(f"{value:,.0f}" for value in future[::3]))
