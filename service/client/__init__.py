@@ -1,6 +1,6 @@
 """The client of a Menagerie server: a small class, and the command `menagerie-predict`."""
 
-from service.client.client import Classification, ClassScore, Client, Forecast, History
+from service.client.client import Classification, ClassScore, Client, Forecast, History, Reading
 from service.client.connection import Credentials
 from service.client.errors import ClientError, PredictionError, UsageError
 
@@ -13,5 +13,6 @@ __all__ = [
     "Forecast",
     "History",
     "PredictionError",
+    "Reading",
     "UsageError",
 ]

@@ -7,7 +7,7 @@ with Client("127.0.0.1:8001") as client:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -52,6 +52,14 @@ class History:
 
     columns: Mapping[str, ArrayLike]
     end_time: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One row of a table: value by column, and its time if it is known."""
+
+    values: Mapping[str, float]
+    time: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +131,23 @@ class Client:
         response = self._call(self._predictions.Forecast, request)
         return [_forecast(response.model, result) for result in response.results]
 
+    def forecast_stream(
+        self, model: str, readings: Iterable[Reading], *, version: int = 0
+    ) -> Iterator[Forecast | None]:
+        """Forecast after each row as it comes; None while the model needs more rows. Version 0 is the newest.
+
+        The server keeps what the model has seen until `readings` end or the iteration does; it may last for ever.
+        """
+        messages = _stream(model_pb2.ModelRef(name=model, version=version), readings)
+        call = self._predictions.ForecastStream(messages, metadata=self._metadata)
+        try:
+            for response in call:
+                yield _forecast(response.model, response.forecast) if response.HasField("forecast") else None
+        except grpc.RpcError as exc:
+            raise translate(exc, self.address) from exc
+        finally:
+            call.cancel()
+
     def list_models(self) -> list[model_pb2.ModelSummary]:
         """List what the server has, ready or not."""
         return list(self._call(self._models.ListModels, model_service_pb2.ListModelsRequest()).models)
@@ -166,6 +191,17 @@ def _history(history: History) -> prediction_service_pb2.History:
     if history.end_time is not None:
         message.end_time.CopyFrom(_timestamp(history.end_time))
     return message
+
+
+def _stream(
+    model: model_pb2.ModelRef, readings: Iterable[Reading]
+) -> Iterator[prediction_service_pb2.ForecastStreamRequest]:
+    """The model first, then one message a row."""
+    yield prediction_service_pb2.ForecastStreamRequest(model=model)
+    for reading in readings:
+        time = None if reading.time is None else _timestamp(reading.time)
+        row = prediction_service_pb2.Reading(values=reading.values, time=time)
+        yield prediction_service_pb2.ForecastStreamRequest(reading=row)
 
 
 def _timestamp(time: datetime) -> Timestamp:

@@ -87,6 +87,7 @@ def _describe_card(message: model_pb2.ModelDescription, card: Card) -> None:
                     window_steps=task.window_steps,
                     horizon_steps=task.horizon_steps,
                     step_seconds=task.step_seconds,
+                    stateful=bool(card.state),
                 )
             )
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from PIL import Image
 
-from service.client import Client, History, PredictionError
+from service.client import Client, History, PredictionError, Reading
 
 
 @pytest.fixture
@@ -45,6 +45,25 @@ def test_a_forecast_continues_the_times(client: Client) -> None:
     assert forecast.values == {"load": (40.5, 40.5)}
     assert forecast.times == (end + timedelta(hours=1), end + timedelta(hours=2))
     assert without.times == ()
+
+
+def test_a_stream_of_readings(client: Client) -> None:
+    start = datetime(2024, 2, 28, 20, tzinfo=UTC)
+    rows = [Reading({"temperature": 1, "load": 10.0 * hour}, start + timedelta(hours=hour)) for hour in range(5)]
+    answers = list(client.forecast_stream("load", rows))
+    assert answers[:2] == [None, None]
+    assert [answer.values["load"] for answer in answers[2:] if answer] == [(20, 20), (30, 30), (40, 40)]
+    last = answers[-1]
+    assert last
+    assert last.times == (start + timedelta(hours=5), start + timedelta(hours=6))
+
+
+def test_an_error_ends_a_stream_of_readings(client: Client) -> None:
+    answers = client.forecast_stream("load", [Reading({"temperature": 1, "load": 2}), Reading({"load": 2})])
+    assert next(answers) is None
+    with pytest.raises(PredictionError, match="temperature") as error:
+        next(answers)
+    assert error.value.code == "INVALID_ARGUMENT"
 
 
 def test_models_are_listed_and_described(client: Client) -> None:
