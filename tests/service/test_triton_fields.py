@@ -16,6 +16,7 @@ from inference.model_config_pb2 import ModelConfig
 from service.model_settings import DEFAULTS, Fact, Placement, QueuePolicy
 from service.triton import read_model_settings, scan
 from service.triton.fields import HONOURED, PASSED_OVER, check_fields
+from tests.conftest import ROOT
 from tests.service.triton_layout import ACCUMULATOR, add_model
 from zoo.errors import PackageError
 
@@ -92,6 +93,14 @@ def test_the_lists_name_fields_that_exist() -> None:
     assert set(ALL) >= HONOURED
     assert set(ALL) >= set(PASSED_OVER)
     assert not HONOURED & set(PASSED_OVER)
+
+
+def test_the_documentation_names_what_is_honoured_and_what_is_passed_over() -> None:
+    text = (ROOT / "docs" / "triton.md").read_text()
+    honoured, passed_over, refused = text.split("## ")[1:]
+    assert not [path for path in PASSED_OVER if f"`{path}`" not in passed_over]
+    assert not [path for path in HONOURED if "." not in path and f"`{path}`" not in honoured]
+    assert not [path for path in ALL if f"`{path}`" in refused and (path in HONOURED or path in PASSED_OVER)]
 
 
 def test_what_a_configuration_says(tmp_path: Path) -> None:
