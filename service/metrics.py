@@ -1,7 +1,8 @@
 """What operators see: Prometheus metrics on a registry of our own.
 
-Latencies are histograms, so that they can be summed over servers. Counters and histograms of a model stay when it goes,
-as Prometheus wants it; its gauges are removed.
+Latencies are histograms, so that they can be summed over servers. When a model is unloaded, its gauges go, while its
+counters and histograms stay, as Prometheus wants it; of a version that its repository does not hold any more, all goes,
+or a server whose models are renewed every night would grow for ever.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from time import perf_counter
+from typing import TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -37,6 +39,8 @@ CUTS = ("full", "shape", "idle", "delay", "deadline")
 """Why a batch has no more rows: it is full; those who wait have inputs of other shapes; nobody else waits; the delay is
 over; its first request is in a hurry."""
 
+MAX_PHASES = 64
+"""Phases that are kept of one RPC: a stream may have any number of requests."""
 Phase = tuple[str, float, float]
 """A part of an RPC: name, start, end, by the clock of `perf_counter`."""
 _trace: ContextVar[list[Phase] | None] = ContextVar("trace", default=None)
@@ -49,11 +53,15 @@ def traced_phases() -> list[Phase]:
     return phases
 
 
+AnyMetric = TypeVar("AnyMetric", Counter, Gauge, Histogram)
+
+
 class Metrics:
     """All metrics of one server. Nothing here is global: two servers in one process do not share a number."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._by_model: list[Counter | Gauge | Histogram] = []
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -107,6 +115,12 @@ class Metrics:
         """The metrics of one version."""
         return ModelMetrics(self, name, str(version))
 
+    def forget(self, name: str, version: int) -> None:
+        """Drop everything about a version that is gone for good."""
+        own = dict(zip(MODEL, (name, str(version)), strict=True))
+        for metric in self._by_model:
+            metric.remove_by_labels(own)
+
     def _triton_rows(self) -> list[Row]:
         return [(*labels, model) for labels, model in sorted(self._models.items())]
 
@@ -120,13 +134,18 @@ class Metrics:
             del self._models[labels]
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"menagerie_{name}", text, labels, registry=self.registry)
+        return self._kept(Counter(f"menagerie_{name}", text, labels, registry=self.registry), labels)
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(f"menagerie_{name}", text, labels, registry=self.registry)
+        return self._kept(Gauge(f"menagerie_{name}", text, labels, registry=self.registry), labels)
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-        return Histogram(f"menagerie_{name}", text, labels, buckets=buckets, registry=self.registry)
+        return self._kept(Histogram(f"menagerie_{name}", text, labels, buckets=buckets, registry=self.registry), labels)
+
+    def _kept(self, metric: AnyMetric, labels: tuple[str, ...]) -> AnyMetric:
+        if set(MODEL) <= set(labels):
+            self._by_model.append(metric)
+        return metric
 
 
 class ModelMetrics:
@@ -193,7 +212,7 @@ class ModelMetrics:
 
     def _traced(self, *phases: Phase) -> None:
         trace = _trace.get()
-        if trace is not None:
+        if trace is not None and len(trace) < MAX_PHASES:
             trace += phases
 
     @contextmanager
@@ -235,9 +254,12 @@ class ModelMetrics:
         """A batch failed and is run again one by one."""
         self._retried.inc()
 
-    def predicted(self, label: str, probability: float) -> None:
-        """The model named this class, with this probability."""
-        self._metrics.predicted.labels(*self._labels, label).inc()
+    def predicted(self, label: str, rows: int) -> None:
+        """The model named this class for so many rows."""
+        self._metrics.predicted.labels(*self._labels, label).inc(rows)
+
+    def confident(self, probability: float) -> None:
+        """The class that was named for a row has this probability."""
         self._confidence.observe(probability)
 
     def measured(self, quantity: str, rows: int, out_of_range: int) -> None:

@@ -54,15 +54,18 @@ class Monitor:
             if quantity := self._quantities.get(name):
                 self._observe_quantity(name, quantity, values_NV)
 
-    def _observe_classes(self, probabilities_NK: NDArray[np.generic]) -> None:
+    def _observe_classes(self, probabilities_NK: NDArray[Any]) -> None:
         if probabilities_NK.ndim != 2 or probabilities_NK.shape[1] != len(self._labels):
             return
+        probabilities_NK = probabilities_NK[np.isfinite(probabilities_NK).all(axis=1)]
         best_N = probabilities_NK.argmax(axis=1)
-        for index, row in zip(best_N.tolist(), probabilities_NK, strict=True):
-            self._metrics.predicted(self._labels[index], float(row[index]))
+        counts_K = np.bincount(best_N, minlength=len(self._labels))
+        for index in np.flatnonzero(counts_K).tolist():
+            self._metrics.predicted(self._labels[index], int(counts_K[index]))
+        for probability in probabilities_NK.max(axis=1).tolist():
+            self._metrics.confident(probability)
         if self._classes:
-            counts_K = np.bincount(best_N, minlength=len(self._labels)).astype(np.float64)
-            self._publish(CLASSES, self._classes, len(best_N), counts_K)
+            self._publish(CLASSES, self._classes, len(best_N), counts_K.astype(np.float64))
 
     def _values(self, inputs: Tensors, outputs: Tensors) -> dict[str, NDArray[Any]]:
         """Quantity to its values, [N, anything]."""
@@ -77,8 +80,11 @@ class Monitor:
 
     def _observe_quantity(self, name: str, quantity: _Quantity, values_NV: NDArray[Any]) -> None:
         reference = quantity.reference
-        outside_NV = (values_NV < reference.min) | (values_NV > reference.max)
-        self._metrics.measured(name, len(values_NV), int(outside_NV.any(axis=1).sum()))
+        inside_NV = (values_NV >= reference.min) & (values_NV <= reference.max)  # what is no number is not inside
+        self._metrics.measured(name, len(values_NV), int((~inside_NV).any(axis=1).sum()))
+        values_NV = values_NV[np.isfinite(values_NV).all(axis=1)]
+        if not len(values_NV):
+            return
         self._metrics.shifted(name, quantity.shift(values_NV))
         if quantity.drift:
             counts = quantity.counts(values_NV)

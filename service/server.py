@@ -122,6 +122,8 @@ class Server:
         self.port = self._bind(settings.host, settings.port)
         await self._grpc.start()
         log.info("serving gRPC on %s, metrics on %s", self.address, self.metrics_url)
+        if settings.tokens and not self._tls:
+            log.warning("tokens come in plain text: on a network, give --tls-certificate and --tls-key")
         self._announce_device()
         self._loading = asyncio.create_task(self._load(found))
         if settings.control_mode == "poll":

@@ -152,6 +152,22 @@ def test_drift_of_the_predicted_classes() -> None:
     assert index > 1
 
 
+def test_what_is_no_number_spoils_nothing() -> None:
+    watch = Watch(with_reference(cards.forecast_card(), reference={"load": statistics(TRAINING)}))
+    tables = np.full((4, 3, 2), 100, np.float32)
+    tables[1, 0, 0], tables[2, 1, 0] = np.nan, np.inf
+    watch.monitor.observe({"history": tables}, {})
+    watch.monitor.observe({"history": tables[1:2]}, {})
+    labels = {"model": "m", "version": "1", "quantity": "load"}
+    value = watch.metrics.registry.get_sample_value
+    assert value("menagerie_out_of_range_inputs_total", labels) == 3
+    assert abs(value("menagerie_input_shift", labels) or 9) < 0.1
+
+    watch = Watch(with_reference(cards.text_card(), class_shares={"sad": 0.5, "glad": 0.5}))
+    watch.monitor.observe({}, {"probabilities": np.array([[np.nan, 0.5], [0.25, 0.75]], np.float32)})
+    assert watch.metrics.registry.get_sample_value("menagerie_confidence_sum", {"model": "m", "version": "1"}) == 0.75
+
+
 def test_the_index_is_that_of_the_textbook() -> None:
     watch = Watch(with_reference(cards.text_card(), class_shares={"sad": 0.5, "glad": 0.5}))
     rows = np.array([[0.1, 0.9]] * 75 + [[0.9, 0.1]] * 25, np.float32)
