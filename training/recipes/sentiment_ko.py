@@ -38,10 +38,10 @@ def settings(data: Path = DATA, output: Path = OUTPUT) -> TextSettings:
         embedding_size=48,
         hidden_size=96,
         dropout=0.5,
-        token_dropout=0.2,
+        token_dropout=0.3,
         batch_size=128,
         learning_rate=3e-3,
-        epochs=6,
+        epochs=4,
         monitor="accuracy",
         patience=4,
     )
