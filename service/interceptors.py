@@ -204,7 +204,10 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         log_failure(call, error, perf_counter() - start)
         status = to_status(error, call.request_id)
         trailing = ((REQUEST_ID, call.request_id), (_STATUS_DETAILS, status.SerializeToString()))
-        await context.abort(grpc.StatusCode[error.code], status.message, trailing)
+        try:
+            await context.abort(grpc.StatusCode[error.code], status.message, trailing)
+        except grpc.aio.InternalError as exc:  # the caller has left; gRPC would log that with a traceback
+            raise asyncio.CancelledError from exc
 
     def _count(self, call: Call, reason: str = "") -> None:
         self._metrics.requests.labels(call.method, call.model, call.version, call.code).inc()

@@ -118,6 +118,7 @@ class Metrics:
     def forget(self, name: str, version: int) -> None:
         """Drop everything about a version that is gone for good."""
         own = dict(zip(MODEL, (name, str(version)), strict=True))
+        self._models.pop((name, str(version)), None)
         for metric in self._by_model:
             metric.remove_by_labels(own)
 

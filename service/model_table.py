@@ -290,7 +290,7 @@ class ModelTable:
     async def _let_go(self, entry: Entry) -> None:
         model, entry.model = entry.model, None
         entry.state, entry.reason = State.UNLOADING, "finishes its requests"
-        metrics = self._metrics.for_model(entry.name, entry.version)
+        metrics = model.metrics if model else self._metrics.for_model(entry.name, entry.version)
         metrics.state(entry.state)
         self._count()
         if model:
@@ -305,6 +305,7 @@ class ModelTable:
         entries = self._entries.get(entry.name, {})
         if entries.get(entry.version) is entry:
             del entries[entry.version]
+            self._metrics.forget(entry.name, entry.version)
             if not entries:
                 del self._entries[entry.name]
 

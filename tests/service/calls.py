@@ -72,9 +72,13 @@ class Calls:
         name: str = health_pb2.HealthCheckResponse.ServingStatus.Name(response.status)
         return name
 
+    async def scrape(self) -> str:
+        """What Prometheus gets."""
+        return await asyncio.to_thread(_scrape, self.server.metrics_url)
+
     async def metric(self, name: str, **labels: str) -> float:
         """The sum of all samples of that name that have these labels, scraped over HTTP."""
-        text = await asyncio.to_thread(_scrape, self.server.metrics_url)
+        text = await self.scrape()
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
         return sum(s.value for s in samples if s.name == name and labels.items() <= s.labels.items())
 

@@ -195,6 +195,7 @@ async def test_new_changed_and_removed_versions(serve: Serve, tmp_path: Path) ->
     assert await _factor(calls) == 4
     shutil.rmtree(tmp_path / "affine" / "2")
     await until(lambda: _states(table) == {1: State.READY})
+    assert 'version="2"' not in await calls.scrape(), "what is gone for good leaves no series behind"
     assert await _factor(calls) == 2
     publish(graphs.text_graph(), cards.text_card(), tmp_path, "moods")
     await until(lambda: table.versions("moods"))
