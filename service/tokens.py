@@ -1,8 +1,8 @@
 """The file of bearer tokens: read at start, and again when it changes.
 
     # name      roles          token
-    shop        predict,read   sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
-    operations  read,admin     4cG0vZ3r1nC9qYbW8sKt5uXj
+    shop        predict,read   sha256:<64 hexadecimal digits>
+    operations  read,admin     <the token itself>
 
 or, as JSON: [{"name": "shop", "roles": ["predict", "read"], "token": "sha256:..."}, ...]. Make a token with `openssl
 rand -base64 24`, and its hash with `printf %s TOKEN | sha256sum`. A fast hash is enough for random tokens: there is

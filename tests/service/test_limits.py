@@ -192,3 +192,19 @@ async def test_names_are_looked_up_and_never_joined_to_paths(serve: Serve, name:
     ):
         got = await failure(change)
         assert "etc/passwd" not in got.message.replace(name, "")
+
+
+async def test_a_stream_that_is_cancelled_gives_its_place_back(serve: Serve) -> None:
+    calls = await serve(max_streams=1, max_inflight_mib=1, max_message_mib=1)
+    large = infer_request("affine", {"x": np.ones((1, 3), np.float32)})
+    large.id = "x" * 600_000
+    for _ in range(3):
+        stream = calls.inference.ModelStreamInfer()
+        await stream.write(large)
+        await stream.read()
+        stream.cancel()
+        for _ in range(100):  # the server hears of it a moment later
+            if not await calls.metric("menagerie_requests_in_flight"):
+                break
+            await asyncio.sleep(0.01)
+    await calls.inference.ModelInfer(large)
