@@ -49,11 +49,9 @@ REQUESTS: dict[str, tuple[Message, str]] = {
 async def ask(calls: Calls, name: str, request: Message) -> Message | Failure:
     """What one request gets; on the wire a stream looks like any other RPC."""
     answer = message_factory.GetMessageClass(SERVICE.methods_by_name[name].output_type)
-    rpc = calls.channel.stream_stream(
-        f"/{SERVICE.full_name}/{name}", type(request).SerializeToString, answer.FromString
-    )
+    rpc = calls.channel.unary_stream(f"/{SERVICE.full_name}/{name}", type(request).SerializeToString, answer.FromString)
     try:
-        (response,) = [response async for response in rpc(iter([request]))]
+        (response,) = [response async for response in rpc(request)]
     except grpc.aio.AioRpcError as exc:
         return read_failure(exc)
     return response
