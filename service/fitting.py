@@ -85,7 +85,7 @@ def facts(
         assert spec is not None, "fit checked this"
         shape = [1 if axis < 0 else axis for axis in spec.shape]
         if control.fact is Fact.ID:
-            tensors[control.input] = np.full(shape, _id_value(control, spec, key))
+            tensors[control.input] = np.full(shape, _id_value(control, spec, key), spec.dtype)
         else:
             tensors[control.input] = np.full(shape, control.true if values[control.fact] else control.false, spec.dtype)
     return tensors

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from service.backend.contract import Tensors
 from service.errors import (
     DeadlineExpiredError,
+    DrainingError,
     SequenceBrokenError,
     SequenceNotStartedError,
     TooManySequencesError,
@@ -52,6 +53,8 @@ class Sequence:
         self.steps = 0
         """Steps that were admitted and are not answered yet."""
         self.failures = 0
+        self.drained = False
+        """Whether a step failed as the server is shutting down."""
         self.turn = asyncio.Lock()
         """Held by the step that runs. asyncio's locks are fair: whoever came first goes first."""
         self.idle_timer: asyncio.TimerHandle | None = None
@@ -114,7 +117,7 @@ class SequenceStore:
         try:
             async with self._turn(sequence, deadline):
                 if sequence.failures != failures:
-                    raise SequenceBrokenError(step.id)
+                    raise DrainingError if sequence.drained else SequenceBrokenError(step.id)
                 answer, sequence.state = await compute(sequence.state)
                 return answer
         except BaseException as exc:
@@ -153,9 +156,10 @@ class SequenceStore:
         return sequence
 
     def _failed(self, step: Step, sequence: Sequence, error: BaseException) -> None:
-        if isinstance(error, SequenceBrokenError):
+        if isinstance(error, SequenceBrokenError) or sequence.drained:
             return
         sequence.failures += 1
+        sequence.drained = isinstance(error, DrainingError)
         if step.start and self._live.get(step.id) is sequence:
             self._drop(step.id, sequence, "failed")
 

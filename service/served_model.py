@@ -14,29 +14,26 @@ from service.backend.contract import Device, Signature, Tensors
 from service.batcher import Batcher
 from service.errors import (
     InferenceError,
-    InvalidItemsError,
     NotANumberError,
     QueueFullError,
     ServiceError,
     TaskMismatchError,
-    Violation,
 )
 from service.fitting import to_callers, to_graph
 from service.loading import LoadedModel
 from service.metrics import ModelMetrics
 from service.model_settings import ModelSettings, Priorities
 from service.monitor import Monitor
+from service.preparing import call_each, prepare_all
 from service.sequences import Step
 from service.settings import Settings
 from service.stepper import Stepper
 from service.waiting_line import stack
 from zoo.card import FORECAST, IMAGE_INPUT, PROBABILITIES, SERIES_INPUT, TEXT_INPUT, ImageTask, SeriesTask, TextTask
-from zoo.errors import InputError
 from zoo.image import prepare_image
 from zoo.series import prepare_history
 from zoo.text import prepare_text
 
-Item = TypeVar("Item")
 TaskKind = TypeVar("TaskKind", ImageTask, TextTask, SeriesTask)
 ReadColumns = Callable[[], Mapping[str, ArrayLike]]
 """Gives the columns of a table; raises InputError where there are none to give."""
@@ -116,6 +113,7 @@ class ServedModel:
             *(name, sequence, loaded.graph, self._batcher, metrics),
             max_sequences=settings.max_sequences,
             idle_seconds=settings.sequence_idle_seconds,
+            check=self._check_outputs,
         )
 
     @property
@@ -155,7 +153,7 @@ class ServedModel:
                 def decode(index: int) -> None:
                     pixels[index] = prepare_image(images[index], task.resize, max_pixels=self._max_pixels)
 
-                await self._decode_each("images", len(images), decode)
+                await call_each(self._pool, "images[{}]", len(images), decode)
             batch: Tensors = {IMAGE_INPUT: pixels}
             outputs = await self._batcher.submit(batch, self._wanted(PROBABILITIES), deadline=deadline, seats=seats)
         return self._checked(PROBABILITIES, batch, outputs)
@@ -163,10 +161,10 @@ class ServedModel:
     async def classify_texts(self, texts: Sequence[str], deadline: float | None) -> NDArray[np.float32]:
         """Classify texts: probabilities [N, K]; errors as `classify_images`."""
         self.task(TextTask)
-        inline = sum(map(len, texts)) <= _INLINE_CHARACTERS
+        pool = None if sum(map(len, texts)) <= _INLINE_CHARACTERS else self._pool
         with self._batcher.hold(len(texts)) as seats:
             with self.metrics.timed("decode"):
-                prepared = await self._prepare_all("texts[{}]", texts, prepare_text, inline=inline)
+                prepared = await prepare_all(pool, "texts[{}]", texts, prepare_text)
             batch = {TEXT_INPUT: np.array(prepared, dtype=object)}
             outputs = await self._batcher.submit(batch, self._wanted(PROBABILITIES), deadline=deadline, seats=seats)
         return self._checked(PROBABILITIES, batch, outputs)
@@ -177,14 +175,14 @@ class ServedModel:
         if self._stepper:
             text = f"model {self.name!r} keeps state from row to row; call ForecastStream"
             raise TaskMismatchError("model.name", text, metadata={"model": self.name})
-        inline = len(histories) <= _INLINE_ITEMS
+        pool = None if len(histories) <= _INLINE_ITEMS else self._pool
 
         def prepare(read: ReadColumns) -> NDArray[np.float32]:
             return prepare_history(read(), task)
 
         with self._batcher.hold(len(histories)) as seats:
             with self.metrics.timed("decode"):
-                prepared = await self._prepare_all("histories[{}].columns", histories, prepare, inline=inline)
+                prepared = await prepare_all(pool, "histories[{}].columns", histories, prepare)
             batch = {SERIES_INPUT: np.stack(prepared)}
             outputs = await self._batcher.submit(batch, self._wanted(FORECAST), deadline=deadline, seats=seats)
         return self._checked(FORECAST, batch, outputs)
@@ -243,8 +241,7 @@ class ServedModel:
             answer = await self._stepper.run(step, tensors, names, deadline, order)
         else:
             answer = await self._batcher.submit(tensors, names, deadline=deadline, priority=order)
-        if self._refuses_nan:
-            _refuse_nan(answer)
+            self._check_outputs(answer)
         if self._monitor:
             self._monitor.observe(tensors, answer)
         return to_callers(self.settings, answer, batched=batched)
@@ -293,6 +290,12 @@ class ServedModel:
             self._monitor.observe(inputs, outputs)
         return answer
 
+    def _check_outputs(self, outputs: Tensors) -> None:
+        """Refuse outputs that are no numbers, if the operator wants that."""
+        for name, value in outputs.items() if self._refuses_nan else ():
+            if value.dtype.kind == "f" and np.isnan(value).any():
+                raise NotANumberError(name)
+
     def _check_queue(self, level: int) -> None:
         """Refuse a request at the door, where its level of priority has as many as it may."""
         policy = self.settings.policy(level)
@@ -305,49 +308,6 @@ class ServedModel:
         answer = await loop.run_in_executor(self._runner, lambda: run(stack(parts), outputs))
         self._last_success = loop.time()
         return answer
-
-    async def _decode_each(self, field: str, count: int, decode: Callable[[int], None]) -> None:
-        """Call `decode` for every index, in as many threads as there are."""
-        loop = asyncio.get_running_loop()
-        jobs = [loop.run_in_executor(self._pool, decode, index) for index in range(count)]
-        _raise_violations(field + "[{}]", await asyncio.gather(*jobs, return_exceptions=True))
-
-    async def _prepare_all(
-        self, field: str, items: Sequence[Item], prepare: Callable[[Item], Any], *, inline: bool
-    ) -> list[Any]:
-        """Prepare all items at once: here if that is quick, else in a thread."""
-
-        def one(item: Item) -> Any:
-            try:
-                return prepare(item)
-            except InputError as exc:
-                return exc
-
-        def every() -> list[Any]:
-            return [one(item) for item in items]
-
-        loop = asyncio.get_running_loop()
-        results = every() if inline else await loop.run_in_executor(self._pool, every)
-        _raise_violations(field, results)
-        return results
-
-
-def _raise_violations(field: str, results: Sequence[Any]) -> None:
-    """Raise InvalidItemsError over all InputErrors; any other exception is a bug and goes up as it is."""
-    violations = []
-    for index, result in enumerate(results):
-        if isinstance(result, InputError):
-            violations.append(Violation(field.format(index), result.reason, str(result)))
-        elif isinstance(result, BaseException):
-            raise result
-    if violations:
-        raise InvalidItemsError(violations, item_count=len(results))
-
-
-def _refuse_nan(outputs: Tensors) -> None:
-    for name, value in outputs.items():
-        if value.dtype.kind == "f" and np.isnan(value).any():
-            raise NotANumberError(name)
 
 
 def _finite(values: NDArray[Any]) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -28,6 +28,7 @@ class Stepper:
         *,
         max_sequences: int,
         idle_seconds: float,
+        check: Callable[[Tensors], None] = lambda _: None,
     ) -> None:
         """Start without sequences.
 
@@ -39,11 +40,13 @@ class Stepper:
             metrics: counts sequences.
             max_sequences: that may be alive at a time.
             idle_seconds: how long a sequence is kept without a step, where the model does not say.
+            check: looks at outputs and state of a step, and raises where they are not to be kept.
         """
         self._model = model
         self._sequence = sequence
         self._graph = graph
         self._batcher = batcher
+        self._check = check
         batched = graph.max_batch != 0
         self._store = SequenceStore(
             model,
@@ -83,6 +86,7 @@ class Stepper:
                 answer = await self._batcher.submit(
                     {**inputs, **told, **state}, wanted, deadline=deadline, priority=priority, seats=seats
                 )
+                self._check(answer)
                 return {name: answer[name] for name in outputs}, self._next(state, answer)
 
             return await self._store.run(step, deadline, compute)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.backend.contract import Signature, Tensors, TensorSpec
+from service.backend.contract import DTYPES, Signature, Tensors, TensorSpec
 from service.batcher import Batcher
 from service.errors import (
     DeadlineExpiredError,
@@ -25,8 +25,9 @@ from service.errors import (
     SequenceNotStartedError,
     TooManySequencesError,
 )
+from service.fitting import facts
 from service.metrics import Metrics
-from service.model_settings import SequenceSettings, State
+from service.model_settings import Control, Fact, SequenceSettings, State
 from service.sequences import Step
 from service.stepper import Stepper
 from service.waiting_line import stack
@@ -224,6 +225,57 @@ async def test_a_state_of_another_shape_is_an_error_of_the_model() -> None:
     with pytest.raises(InferenceError) as caught:
         await bench.ask(1, 10, start=True)
     assert "state 'next' has shape (1, 1)" in caught.value.detail
+
+
+async def test_a_server_that_stops_says_so_to_every_step() -> None:
+    bench = Sequences()
+    bench.compute.hold(True)
+    steps = [bench.ask(1, 10, start=True), bench.ask(1, 10), bench.ask(1, 10, end=True), bench.ask(2, 20, start=True)]
+    await bench.compute.started.wait()
+    await bench.batcher.close(0.01)
+    results = await asyncio.wait_for(asyncio.gather(*steps, return_exceptions=True), 1)
+    assert {type(result) for result in results} == {DrainingError}
+
+
+async def test_a_step_whose_outputs_are_refused_leaves_the_state() -> None:
+    bench = Sequences()
+
+    def refuse(outputs: Tensors) -> None:
+        if outputs["next"][0, 0] == 666:
+            raise InferenceError("not kept")
+
+    bench.stepper._check = refuse
+    await bench.ask(1, 10, start=True)
+    with pytest.raises(InferenceError):
+        await bench.ask(1, 666)
+    assert state_of(await bench.ask(1, 10)) == [10, 1]
+
+
+@pytest.mark.parametrize(
+    ("datatype", "key", "value"),
+    [
+        ("INT64", -5, -5),
+        ("UINT64", 2**64 - 1, 2**64 - 1),
+        ("UINT64", -1, 2**64 - 1),
+        ("UINT32", 2**40 + 7, 7),
+        ("INT32", 2**31, -(2**31)),
+        ("BYTES", 12, "12"),
+        ("BYTES", "twelve", "twelve"),
+    ],
+)
+def test_the_id_as_the_graph_takes_it(datatype: str, key: int | str, value: object) -> None:
+    sequence = SequenceSettings(controls=(Control("id", Fact.ID, datatype),))
+    graph = Signature((TensorSpec("id", datatype, (-1, 1)),), (), None)
+    told = facts(sequence, graph, key=key)["id"]
+    assert (told.shape, told.dtype, told.tolist()) == ((1, 1), DTYPES[datatype], [[value]])
+
+
+def test_facts_as_the_graph_takes_them() -> None:
+    kinds = {"start": Fact.START, "end": Fact.END, "ready": Fact.READY}
+    sequence = SequenceSettings(controls=tuple(Control(name, fact, "FP32", -1, 1) for name, fact in kinds.items()))
+    graph = Signature(tuple(TensorSpec(name, "FP32", (-1,)) for name in kinds), (), None)
+    told = facts(sequence, graph, key=1, start=True)
+    assert {name: value.tolist() for name, value in told.items()} == {"start": [1], "end": [-1], "ready": [1]}
 
 
 @dataclass(frozen=True)
