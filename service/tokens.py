@@ -65,7 +65,7 @@ class TokenFile:
         self._path = path
         self._clock = clock
         self._looked = clock()
-        self._stamp = _stamp(path)
+        self._stamp = stamp(path)
         self._tokens = tuple(read_tokens(path))
 
     def find(self, token: str) -> Token | None:
@@ -83,10 +83,10 @@ class TokenFile:
         if self._clock() - self._looked < LOOK_SECONDS:
             return
         self._looked = self._clock()
-        stamp = _stamp(self._path)
-        if stamp == self._stamp:
+        now = stamp(self._path)
+        if now == self._stamp:
             return
-        self._stamp = stamp
+        self._stamp = now
         try:
             self._tokens = tuple(read_tokens(self._path))
         except StartError as exc:
@@ -166,7 +166,7 @@ def _token(where: str, name: str, roles: list[str], token: str) -> Token:
     return Token(name, frozenset(map(Role, roles)), digest)
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+def stamp(path: Path) -> tuple[int, int, int] | None:
     """Tells contents apart without reading them; a secret of Kubernetes is a link that is moved to another file."""
     try:
         found = path.stat()

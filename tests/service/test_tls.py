@@ -118,6 +118,29 @@ async def test_mutual_tls(repository: Path, ours: Authority, theirs: Authority) 
             await asyncio.to_thread(scrape, url, ours.ca)
 
 
+async def test_a_new_certificate_is_taken_and_a_broken_one_is_not(
+    repository: Path, ours: Authority, theirs: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = {"tls_certificate": tmp_path / "tls.crt", "tls_key": tmp_path / "tls.key"}
+
+    def install(authority: Authority, *names: str) -> None:
+        for name in names:
+            shutil.copy(authority.server[name], files[name].with_suffix(".new"))
+            files[name].with_suffix(".new").replace(files[name])
+
+    install(ours, *files)
+    async with serving(repository, **files) as calls:
+        address, url = calls.server.address, calls.server.metrics_url
+        assert await asyncio.to_thread(ask, address, tls_ca=ours.ca) == "glad"
+        install(theirs, "tls_certificate")  # the key is still the old one
+        assert await asyncio.to_thread(ask, address, tls_ca=ours.ca) == "glad"
+        assert "the certificate from before stays" in caplog.text
+        install(theirs, "tls_key")
+        assert await asyncio.to_thread(ask, address, tls_ca=theirs.ca) == "glad"
+        assert await asyncio.to_thread(ask, address, tls_ca=ours.ca) == "SERVER_UNREACHABLE"
+        assert "menagerie_build_info" in await asyncio.to_thread(scrape, url, theirs.ca)
+
+
 async def test_a_client_that_says_nothing_keeps_nobody_from_the_metrics(repository: Path, ours: Authority) -> None:
     async with serving(repository, **ours.server) as calls:
         _, silent = await asyncio.open_connection("127.0.0.1", calls.server.metrics_port)
