@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 SERVE_VENV := .venv-serve
 BIN := $(VENV)/bin
+MINUTES ?= 10
 PIP_FLAGS := --quiet --disable-pip-version-check
 
 # A stamp says that an environment matches pyproject.toml.
@@ -12,7 +13,7 @@ SERVE := $(SERVE_VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test test-slow lint format protos clean
+.PHONY: help demo serve test test-slow soak bench-reload lint format protos clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -28,6 +29,12 @@ test: $(ALL)  ## Install everything and run the tests (ARGS="-k batcher ..." for
 
 test-slow: $(ALL)  ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow --timeout 3600 $(ARGS)
+
+soak: $(ALL)  ## Everything that callers and operators do, for MINUTES (default 10): nothing of the server may grow
+	$(BIN)/python -m tests.benchmarks.soak --minutes $(MINUTES)
+
+bench-reload: $(ALL)  ## Latency before, during and after reloads under steady load (ARGS="--rate 200 ...")
+	$(BIN)/python -m tests.benchmarks.reload $(ARGS)
 
 lint: $(ALL)  ## Check style, types and import contracts
 	$(BIN)/ruff check .
