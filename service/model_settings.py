@@ -161,7 +161,8 @@ class ModelSettings:
     """Of requests whose priority has no policy of its own; None: none is set."""
     priorities: Priorities | None = None
     sequence: SequenceSettings | None = None
-    instances: int = 1
+    instances: int | None = None
+    """Runs that may be under way at a time; None: as the server has it."""
     placement: Placement = Placement.ANY
     gpus: tuple[int, ...] = ()
     """Numbers of the GPUs that it may run on; empty: any."""

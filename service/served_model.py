@@ -84,7 +84,7 @@ class ServedModel:
         self._max_pixels = settings.max_image_pixels
         self._pool = pool
         self._refuses_nan = settings.refuse_nan
-        runs = self.settings.instances
+        runs = self.settings.instances or settings.instances
         self._runner = ThreadPoolExecutor(runs, thread_name_prefix=f"run-{name}-{version}")
         outputs = {spec.name for spec in self.signature.outputs}
         self._monitor = Monitor(self.card, outputs, metrics) if self.card and settings.model_metrics else None

@@ -204,10 +204,10 @@ class Server:
         settings = triton.read_model_settings(found.path.parents[1], config)
         for note in settings.notes:
             log.info("model %s %d: %s", found.name, found.version, note)
-        if settings.instances == 1:
-            settings = replace(settings, instances=self.settings.instances)
+        instances = settings.instances or self.settings.instances
+        settings = replace(settings, instances=instances)
         device = self._place(settings)
-        threads = max(self.settings.compute_threads // settings.instances, 1)
+        threads = max(self.settings.compute_threads // instances, 1)
         open_backend = partial(self._open, device=device, threads=threads)
         return load_model(found.path, open_backend, max_batch_rows=self.settings.max_batch_size, settings=settings)
 

@@ -139,11 +139,11 @@ def _claim(tensor: ModelInput | ModelOutput, field: str) -> Claim:
     return Claim(tensor.name, datatype, tuple(tensor.dims), graph_dims)
 
 
-def _instances(config: ModelConfig) -> int:
+def _instances(config: ModelConfig) -> int | None:
     for index, group in enumerate(config.instance_group):
         if not 0 <= group.count <= _MAX_INSTANCES:
             raise PackageError(f"instance_group[{index}].count is {group.count}; use 1 to {_MAX_INSTANCES}")
-    return sum(max(group.count, 1) * max(len(group.gpus), 1) for group in config.instance_group) or 1
+    return sum(max(group.count, 1) * max(len(group.gpus), 1) for group in config.instance_group) or None
 
 
 def _placement(config: ModelConfig) -> Placement:
