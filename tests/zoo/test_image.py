@@ -15,7 +15,7 @@ from PIL import Image
 
 from zoo.card import Resize
 from zoo.errors import InputError
-from zoo.image import decode_image, prepare_image, resize_image
+from zoo.image import FORMATS, decode_image, prepare_image, resize_image
 
 SQUARE = Resize(shorter_side_px=256, height_px=224, width_px=224)
 
@@ -135,6 +135,25 @@ def test_formats_that_start_programs_stay_closed() -> None:
     postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
     with pytest.raises(InputError, match="JPEG, PNG, WEBP, GIF, BMP or TIFF"):
         decode_image(postscript)
+
+
+Image.init()  # so that Image.SAVE has every format
+
+
+# An MPO is a JPEG with more images behind it, of which the first counts.
+@pytest.mark.parametrize("format_", sorted(Image.SAVE.keys() - set(FORMATS) - {"MPO"}))
+@pytest.mark.filterwarnings("ignore")  # some of them want more than an image
+def test_every_other_format_of_pillow_is_refused(format_: str) -> None:
+    for mode in ("RGB", "P", "L", "1"):
+        try:
+            data = encode(gradient(64, 48).convert(mode), format_)
+        except (OSError, KeyError, ValueError, AttributeError, TypeError):
+            continue  # not in this mode
+        with pytest.raises(InputError) as error:
+            decode_image(data)
+        assert error.value.reason == "IMAGE_INVALID"
+        return
+    pytest.skip(f"this Pillow writes no {format_}")
 
 
 @settings(deadline=None, max_examples=150)
