@@ -1,6 +1,13 @@
-"""The bundled model `sentiment-ko`: Korean film reviews, characters into a bidirectional GRU, naive Bayes beside it.
+"""The bundled model `sentiment-ko`: Korean film reviews, characters into a bidirectional GRU, n-gram evidence beside it.
 
-python -m training.recipes.sentiment_ko --data ../shared/data --output zoo/bundled
+    python -m training.recipes.sentiment_ko --data ../shared/data --output zoo/bundled
+
+Accuracy on 8,000 reviews held out from ratings_train / on the 10,000 of ratings_valid, which chose epoch and weights:
+
+    GRU over characters and their pairs                          0.8505 / 0.8582
+    naive Bayes over 2- and 3-grams                              0.8490 /
+    both, evidence as counted (the bundled file)                 0.8539 / 0.8647
+    both, evidence weighed by regression (what this gives now)   0.8568 / 0.8692
 """
 
 from __future__ import annotations
