@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from google.protobuf import json_format, text_format
@@ -52,7 +53,7 @@ def read_config(folder: Path, override: str = "") -> tuple[ModelConfig, str] | N
         if override:
             json_format.Parse(override, config)
             source = "the configuration of the load request"
-        elif (folder / CONFIG_FILE).is_file():
+        elif os.path.lexists(folder / CONFIG_FILE):  # a link to nowhere is an error, not the absence of a configuration
             text_format.Parse(read_file(folder, CONFIG_FILE, CONFIG_FILE).decode(), config)
             source = CONFIG_FILE
         else:

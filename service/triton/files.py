@@ -15,7 +15,8 @@ from service.convert import byte_strings
 from zoo.errors import PackageError
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-_MAX_BYTES = 2**30
+MAX_TEXT_BYTES = 2**24
+_MAX_TENSOR_BYTES = 2**30
 
 
 def check_file_name(name: str, field: str) -> str:
@@ -30,18 +31,25 @@ def check_file_name(name: str, field: str) -> str:
     return name
 
 
-def read_file(folder: Path, name: str, field: str) -> bytes:
-    """Read a file of a folder.
+def read_file(folder: Path, name: str, field: str, *, within: str = "", max_bytes: int = MAX_TEXT_BYTES) -> bytes:
+    """Read a file of a model.
+
+    Args:
+        folder: of the model.
+        name: of the file.
+        field: that names it, for errors.
+        within: the folder in the model's that it lies in.
+        max_bytes: a larger file is refused.
 
     Raises:
         PackageError: the name leads elsewhere, or the file cannot be read.
     """
-    path = folder / check_file_name(name, field)
+    path = folder / within / check_file_name(name, field)
     try:
-        if not path.resolve().is_relative_to(folder.parent.resolve()):
+        if not path.resolve().is_relative_to(folder.resolve()):
             raise PackageError(f"{field}: {name!r} is a link out of the model's folder; put the file itself there")
-        if path.stat().st_size > _MAX_BYTES:
-            raise PackageError(f"{field}: {name!r} has more than {_MAX_BYTES} bytes")
+        if path.stat().st_size > max_bytes:
+            raise PackageError(f"{field}: {name!r} has more than {max_bytes} bytes")
         return path.read_bytes()
     except OSError as exc:
         raise PackageError(f"{field}: {name!r} cannot be read: {exc.strerror}") from exc
@@ -56,9 +64,12 @@ def read_lines(folder: Path, name: str, field: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in text.rstrip().splitlines())
 
 
-def read_tensor(folder: Path, name: str, field: str, datatype: str, shape: Sequence[int]) -> NDArray[np.generic]:
+def read_tensor(
+    folder: Path, within: str, name: str, field: str, datatype: str, shape: Sequence[int]
+) -> NDArray[np.generic]:
     """A tensor in the raw form of requests: row-major, little-endian; strings with their length before them."""
-    data, count, dtype = read_file(folder, name, field), math.prod(shape), DTYPES[datatype]
+    data = read_file(folder, name, field, within=within, max_bytes=_MAX_TENSOR_BYTES)
+    count, dtype = math.prod(shape), DTYPES[datatype]
     if datatype == "BYTES":
         try:
             return byte_strings.decode(byte_strings.split(data, count), list(shape))

@@ -72,7 +72,7 @@ def _initial(state: ModelSequenceBatching.State, field: str, folder: Path) -> ND
     if first.data_type != state.data_type or not fits:
         raise PackageError(f"{field} is {datatype} of shape {list(shape)}, which does not fit the state")
     if first.WhichOneof("state_data") == "data_file":
-        return read_tensor(folder / "initial_state", first.data_file, f"{field}.data_file", datatype, shape)
+        return read_tensor(folder, "initial_state", first.data_file, f"{field}.data_file", datatype, shape)
     return zeros(datatype, shape)
 
 

@@ -52,6 +52,6 @@ def _values(tensor: ModelWarmup.Input, field: str, folder: Path) -> NDArray[np.g
             return random_values(datatype, shape, np.random.default_rng(0))
         case "input_data_file":
             name = tensor.input_data_file
-            return read_tensor(folder / "warmup", name, f"{field}.input_data_file", datatype, shape)
+            return read_tensor(folder, "warmup", name, f"{field}.input_data_file", datatype, shape)
         case _:
             raise PackageError(f"{field} needs zero_data, random_data or input_data_file")

@@ -172,6 +172,9 @@ def test_sequences_of_a_configuration(tmp_path: Path) -> None:
 
 def test_without_a_configuration_nothing_is_set(tmp_path: Path) -> None:
     assert read_model_settings(tmp_path) is DEFAULTS
+    (tmp_path / "config.pbtxt").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(PackageError, match="'config.pbtxt' cannot be read: No such file"):
+        read_model_settings(tmp_path)
 
 
 def test_a_load_request_takes_the_place_of_the_file(tmp_path: Path) -> None:
@@ -203,12 +206,23 @@ def test_version_policies(tmp_path: Path, policy: str, versions: list[int]) -> N
 
 
 def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
-    folder = add_model(tmp_path, "model", 'output { name: "y" label_filename: "labels.txt" }')
-    secret = tmp_path.parent / "secret.txt"
-    secret.write_text("secret")
-    (folder / "labels.txt").symlink_to(secret)
-    with pytest.raises(PackageError, match=r"'labels.txt' is a link out of the model's folder"):
-        read_model_settings(folder)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret.txt").write_text("secret")
+    labels = add_model(tmp_path, "labels", 'output { name: "y" label_filename: "labels.txt" }')
+    (labels / "labels.txt").symlink_to(outside / "secret.txt")
+    state = add_model(
+        tmp_path,
+        "state",
+        """
+        sequence_batching { state { input_name: "h" output_name: "n" data_type: TYPE_UINT8 dims: [ 6 ]
+          initial_state { data_type: TYPE_UINT8 dims: [ 6 ] data_file: "secret.txt" name: "first" } } }
+        """,
+    )
+    (state / "initial_state").symlink_to(outside)
+    for folder in (labels, state):
+        with pytest.raises(PackageError, match=r"is a link out of the model's folder"):
+            read_model_settings(folder)
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
