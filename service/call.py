@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ class Call:
     """Full name, e.g. "/menagerie.v1.PredictionService/Forecast"."""
     request_id: str
     """From the caller's x-request-id, or made up here."""
+    count_failure: Callable[[Call, ServiceError], None]
+    """Counts what failed by its reason: the RPC, or one request of a stream."""
     caller: str = ""
     """Name of the caller's token; empty where it showed none."""
     trace_id: str = ""

@@ -168,7 +168,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
     @asynccontextmanager
     async def _around(self, method: str, context: Any) -> AsyncIterator[Call]:
         metadata = dict(context.invocation_metadata() or ())
-        call = Call(method, _request_id(metadata), caller=_caller.get())
+        call = Call(method, _request_id(metadata), self._count_failure, caller=_caller.get())
         current_call.set(call)
         context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
         span, start = self._tracing.begin(call, metadata), perf_counter()
@@ -182,11 +182,13 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
             remaining = context.time_remaining()
             expired = remaining is not None and remaining <= 0
             call.code = "DEADLINE_EXCEEDED" if expired else "CANCELLED"
-            self._count(call, "EXPIRED" if expired else "CANCELLED")
+            self._count(call)
+            self._count_reason(call, call.code, "EXPIRED" if expired else "CANCELLED")
             raise
         except grpc.aio.AbortError:  # by a servicer that is not ours, or health
             call.code = context.code().name
-            self._count(call, "ABORTED")
+            self._count(call)
+            self._count_reason(call, call.code, "ABORTED")
             raise
         except ServiceError as exc:
             await self._fail(call, context, exc, start)
@@ -200,7 +202,8 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
 
     async def _fail(self, call: Call, context: Any, error: ServiceError, start: float) -> None:
         call.code = error.code
-        self._count(call, error.reason)
+        self._count(call)
+        self._count_failure(call, error)
         log_failure(call, error, perf_counter() - start)
         status = to_status(error, call.request_id)
         trailing = ((REQUEST_ID, call.request_id), (_STATUS_DETAILS, status.SerializeToString()))
@@ -209,10 +212,14 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         except grpc.aio.InternalError as exc:  # the caller has left; gRPC would log that with a traceback
             raise asyncio.CancelledError from exc
 
-    def _count(self, call: Call, reason: str = "") -> None:
+    def _count(self, call: Call) -> None:
         self._metrics.requests.labels(call.method, call.model, call.version, call.code).inc()
-        if reason:
-            self._metrics.errors.labels(call.method, call.model, call.version, call.code, reason).inc()
+
+    def _count_failure(self, call: Call, error: ServiceError) -> None:
+        self._count_reason(call, error.code, error.reason)
+
+    def _count_reason(self, call: Call, code: str, reason: str) -> None:
+        self._metrics.errors.labels(call.method, call.model, call.version, code, reason).inc()
 
 
 def _request_id(metadata: Mapping[str, Any]) -> str:

@@ -66,7 +66,9 @@ class Metrics:
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         self.requests = self._counter("requests", "RPCs by outcome", "method", *MODEL, "code")
-        self.errors = self._counter("errors", "Failed RPCs by reason", "method", *MODEL, "code", "reason")
+        self.errors = self._counter(
+            "errors", "Failed RPCs, and failed requests of streams, by reason", "method", *MODEL, "code", "reason"
+        )
         self.in_flight = self._gauge("requests_in_flight", "RPCs being answered")
         self.phase_seconds = self._histogram(
             "phase_seconds", "Time spent: decode, queue, compute, encode, total", SECONDS, *MODEL, "phase"

@@ -73,10 +73,11 @@ def _earlier(deadline: float | None, timeout_seconds: float | None) -> float | N
 
 
 def _known(exc: Exception, seconds: float) -> ServiceError:
-    """Log it, as the interceptor does with what ends an RPC."""
+    """Log and count it, as the interceptor does with what ends an RPC."""
     call = current_call.get()
     if not isinstance(exc, ServiceError):
         log.error("%s %s: unexpected. This is a bug.", call.request_id, call.method, exc_info=exc)
     error = exc if isinstance(exc, ServiceError) else UnexpectedError()
+    call.count_failure(call, error)
     log_failure(call, error, seconds)
     return error

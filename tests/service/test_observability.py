@@ -159,6 +159,19 @@ async def test_metrics_by_the_names_of_triton(serve: Serve) -> None:
     assert await calls.metric("nv_model_load_duration_secs", **labels) > 0
 
 
+async def test_failed_requests_of_a_stream_are_counted_and_logged(calls: Calls) -> None:
+    bad = infer_request("affine", {"wrong": ROW})
+    with json_lines() as stream:
+        requests = iter([infer_request("affine", {"x": ROW}), bad, bad])
+        answers = [response async for response in calls.inference.ModelStreamInfer(requests)]
+    assert len(answers) == 3
+    labels = {"method": "/inference.GRPCInferenceService/ModelStreamInfer", "model": "affine"}
+    assert await calls.metric("menagerie_errors_total", **labels, reason="INVALID_TENSOR") == 2
+    assert await calls.metric("menagerie_requests_total", method=labels["method"], code="OK") == 1
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["reason"] for line in lines] == ["INVALID_TENSOR"] * 2
+
+
 async def test_build_info(calls: Calls) -> None:
     assert await calls.metric("menagerie_build_info") == 1
 
