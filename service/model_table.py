@@ -195,8 +195,11 @@ class ModelTable:
                 if _is_due(entries[number], found, config, retry=retry)
             ]
             loaded = await asyncio.gather(*jobs)
+            complete = not folder.problems and all(entries[number].model for number in folder.versions)
             for number in set(entries) - set(folder.versions) - set(folder.problems):
-                self._job(self._remove(entries[number]))  # how long its requests take is nothing to wait for
+                # A version that another one is to replace stays until that one serves.
+                if complete or not _is_on_disk(entries[number]):
+                    self._job(self._remove(entries[number]))  # how long its requests take is nothing to wait for
             return all(loaded) and not folder.problems
 
     async def remove(self, name: str) -> None:
@@ -343,6 +346,10 @@ class ModelTable:
         error = None if job.cancelled() else job.exception()
         if error and not isinstance(error, ServiceError):  # a ServiceError is for the caller, where it still waits
             log.error("a change of the models failed. This is a bug.", exc_info=error)
+
+
+def _is_on_disk(entry: Entry) -> bool:
+    return (entry.repository / entry.name / str(entry.version)).is_dir()
 
 
 _INDEX_STATES = {State.LOADING: "LOADING", State.READY: "READY", State.UNLOADING: "UNLOADING"}

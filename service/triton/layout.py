@@ -49,6 +49,9 @@ def _configured(
     served = _chosen(config.version_policy, own)
     versions = [found for found in versions if found.name != name]
     whole = [problem for problem in problems if problem.name != name or problem.version is None]
+    if own and not served:
+        there = ", ".join(map(str, sorted(own)))
+        whole.append(Problem(name, None, f"version_policy chooses none of the versions that are there: {there}"))
     for number in sorted(served):
         path = folder / str(number) / file
         if path.is_file():

@@ -205,6 +205,12 @@ def test_version_policies(tmp_path: Path, policy: str, versions: list[int]) -> N
     assert not found.problems
 
 
+def test_a_version_policy_that_chooses_nothing_is_a_problem(tmp_path: Path) -> None:
+    add_model(tmp_path, "model", "version_policy { specific { versions: [ 7 ] } }", b"", b"")
+    (problem,) = scan(tmp_path).problems
+    assert problem.reason == "version_policy chooses none of the versions that are there: 1, 2"
+
+
 def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()

@@ -283,6 +283,30 @@ async def test_a_configuration_that_breaks_leaves_the_model_as_it_was(serve: Ser
     assert got.message == "inference request batch-size must be <= 1 for 'model'"
 
 
+async def test_the_newest_version_takes_over_when_it_serves(serve: Serve, tmp_path: Path) -> None:
+    folder = add_model(tmp_path, "model", "max_batch_size: 4", plain_graphs.affine())
+    calls = await serve(tmp_path, control_mode="poll", poll_seconds=0.05)
+    table = calls.server.table
+
+    async def states() -> dict[int, str]:
+        for _ in range(100):
+            await asyncio.sleep(0.02)
+            found = {entry.version: str(entry.state) for entry in table.entries()}
+            if found != {1: "READY"} and "LOADING" not in found.values() and "UNLOADING" not in found.values():
+                break
+        return found
+
+    (folder / "2").mkdir()
+    (folder / "2" / "model.onnx").write_bytes(b"not a model")
+    assert await states() == {1: "READY", 2: "FAILED"}
+    assert (await calls.infer("model", {"x": np.ones((1, 3), np.float32)}))["y"].shape == (1, 3)
+    (folder / "2" / "model.onnx").write_bytes(plain_graphs.affine())
+    for _ in range(100):
+        if await states() == {2: "READY"}:
+            break
+    assert await states() == {2: "READY"}
+
+
 async def test_a_full_queue_of_a_model(serve: Serve, tmp_path: Path) -> None:
     add_model(
         tmp_path,
