@@ -168,6 +168,8 @@ def _describe_task(card: Card) -> Iterator[tuple[str, str]]:
             yield "features", _listed([f"{item.name} ({item.unit})" for item in task.features])
             yield "targets", _listed([f"{item.name} ({item.unit})" for item in task.targets])
             yield "horizon", f"{task.horizon_steps} steps of {task.step_seconds} s"
+    if card.state:
+        yield "state", _listed([f"{part.input} {part.dtype} [N, {_dims(part.shape)}]" for part in card.state])
 
 
 def _describe_provenance(card: Card) -> Iterator[tuple[str, str]]:
@@ -178,6 +180,10 @@ def _describe_provenance(card: Card) -> Iterator[tuple[str, str]]:
     yield "seed", str(origin.seed)
     yield "weights from", origin.weights_source or "training from scratch"
     yield "made with", ", ".join(f"{name} {version}" for name, version in origin.versions.items())
+
+
+def _dims(shape: tuple[int, ...]) -> str:
+    return ", ".join(map(str, shape))
 
 
 def _listed(items: tuple[str, ...] | list[str]) -> str:

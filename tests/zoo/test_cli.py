@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cards import forecast_card, image_card, text_card
-from tests.graphs import forecast_graph, image_graph, text_graph
-from tests.zoo.test_golden import IMAGES, SERIES
+from tests.cards import forecast_card, image_card, stateful_card, text_card
+from tests.graphs import forecast_graph, image_graph, stateful_forecast_graph, text_graph
+from tests.zoo.test_golden import IMAGES, SERIES, SUMS
 from zoo.__main__ import main
 from zoo.card import Golden, GoldenSample
 from zoo.repository import publish
@@ -20,6 +20,7 @@ def repository(tmp_path: Path) -> Path:
     publish(image_graph(), image_card(IMAGES), tmp_path, "shades")
     publish(text_graph(), text_card(), tmp_path, "moods")
     publish(forecast_graph(), forecast_card(SERIES), tmp_path, "load")
+    publish(stateful_forecast_graph(), stateful_card(SUMS), tmp_path, "total")
     return tmp_path
 
 
@@ -54,6 +55,7 @@ def test_list_has_a_row_for_every_version_and_every_problem(repository: Path, zo
     [
         ("shades", ["dark, bright", "shorter side to 10 (bilinear), centre crop 8x8", "uint8 [N, 8, 8, 3]"]),
         ("moods", ["sad, glad", "text string [N]", "en"]),
+        ("total", ["history float32 [N, 1, 2]", "total float32 [N, 1]"]),
         ("load", ["load (MW), temperature (C)", "2 steps of 3600 s", "float32 [N, 3, 2]"]),
     ],
 )
