@@ -77,7 +77,7 @@ def _fill(repository: Path) -> None:
     publish(graphs.image_graph(), cards.image_card(), repository, "shades")
     publish(graphs.text_graph(), golden_text_card(), repository, "moods")
     publish(graphs.forecast_graph(), cards.forecast_card(), repository, "load")
-    add_plain(repository, "large", plain_graphs.large(16))
+    add_plain(repository, "large", plain_graphs.large(4))
 
 
 class Soak:

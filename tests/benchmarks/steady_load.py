@@ -47,21 +47,23 @@ class Question:
     is_right: Callable[[pb.ModelInferResponse], bool]
 
 
-def golden_questions(name: str, card: Card) -> list[Question]:
-    """The golden samples of a model with numeric inputs, one a request; an answer must be that of its own sample."""
+def golden_questions(name: str, card: Card, rows: int = 1) -> list[Question]:
+    """The golden samples of a model with numeric inputs, each in as many rows of a request; an answer must be that of
+    its own sample."""
     inputs, output = golden_inputs(card), output_name(card.task)
-    return [_golden_question(name, card, inputs, output, row) for row in range(len(card.golden.samples))]
+    samples = range(len(card.golden.samples))
+    repeated = [{key: np.repeat(value[i : i + 1], rows, axis=0) for key, value in inputs.items()} for i in samples]
+    return [_golden_question(name, card, repeated[i], output, i) for i in samples]
 
 
-def _golden_question(name: str, card: Card, inputs: Tensors, output: str, row: int) -> Question:
-    expected = np.array(card.golden.samples[row].expected)
+def _golden_question(name: str, card: Card, inputs: Tensors, output: str, sample: int) -> Question:
+    expected = np.array(card.golden.samples[sample].expected)
     tolerance = card.golden.atol + card.golden.rtol * np.abs(expected)
 
     def is_right(response: pb.ModelInferResponse) -> bool:
-        return bool((np.abs(numbers(response)[output].ravel() - expected) <= tolerance).all())
+        return bool((np.abs(numbers(response)[output].reshape(-1, expected.size) - expected) <= tolerance).all())
 
-    request = infer_request(name, {key: value[row : row + 1] for key, value in inputs.items()}, [output])
-    return Question(request, is_right)
+    return Question(infer_request(name, inputs, [output]), is_right)
 
 
 @dataclass
