@@ -7,8 +7,8 @@ import os
 import sys
 
 from service.errors import StartError
+from service.flags import parse_settings
 from service.logs import configure_logging
-from service.settings import parse_settings
 from zoo.errors import ZooError
 
 

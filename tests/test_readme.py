@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import parse_settings
+from service.flags import parse_settings
 from tests.client.conftest import start_server
 from tests.conftest import ROOT
 from zoo import BUNDLED

@@ -12,7 +12,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from service.settings import Settings, parse_settings
+from service.flags import parse_settings
+from service.settings import Settings
 from tests.conftest import ROOT
 
 DEPLOY = ROOT / "deploy"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from service.errors import StartError
-from service.settings import Settings, parse_settings
+from service.flags import parse_settings
+from service.settings import Settings
 from zoo import BUNDLED
 
 
@@ -84,4 +85,4 @@ def test_help_shows_every_flag_under_a_title(capsys: pytest.CaptureFixture[str])
     text = capsys.readouterr().out
     assert all(f"--{name.replace('_', '-')}" in text for name in Settings.model_fields)
     assert "security:" in text
-    assert "more:" not in text, "a new field has no title in service.settings"
+    assert "more:" not in text, "a new field has no title in service.flags"
