@@ -25,6 +25,7 @@ from service.errors import (
     DrainingError,
     SequenceBrokenError,
     SequenceNotStartedError,
+    ServiceError,
     TooManySequencesError,
 )
 from service.metrics import ModelMetrics
@@ -45,16 +46,21 @@ class Step:
     """Whether the sequence is kept however long nothing comes, since its caller is there and will `forget` it."""
 
 
+@dataclass(eq=False)
+class _Ticket:
+    """The place of a step in the line of its sequence."""
+
+    failure: ServiceError | None = None
+    """Set when a step before it failed."""
+
+
 class Sequence:
     """One sequence, from its start to its end."""
 
     def __init__(self, state: Tensors) -> None:
         self.state = state
-        self.steps = 0
-        """Steps that were admitted and are not answered yet."""
-        self.failures = 0
-        self.drained = False
-        """Whether a step failed as the server is shutting down."""
+        self.line: list[_Ticket] = []
+        """Steps that were admitted and are not answered yet, in the order of their arrival."""
         self.turn = asyncio.Lock()
         """Held by the step that runs. asyncio's locks are fair: whoever came first goes first."""
         self.idle_timer: asyncio.TimerHandle | None = None
@@ -112,19 +118,19 @@ class SequenceStore:
             DeadlineExpiredError: the deadline passed while the step waited for its turn.
         """
         sequence = self._admit(step)
-        failures = sequence.failures
-        sequence.steps += 1
+        ticket = _Ticket()
+        sequence.line.append(ticket)
         try:
             async with self._turn(sequence, deadline):
-                if sequence.failures != failures:
-                    raise DrainingError if sequence.drained else SequenceBrokenError(step.id)
+                if ticket.failure:
+                    raise ticket.failure
                 answer, sequence.state = await compute(sequence.state)
                 return answer
         except BaseException as exc:
-            self._failed(step, sequence, exc)
+            self._failed(step, sequence, ticket, exc)
             raise
         finally:
-            sequence.steps -= 1
+            sequence.line.remove(ticket)
             self._rest(step, sequence)
 
     def forget(self, key: Hashable) -> None:
@@ -155,17 +161,16 @@ class SequenceStore:
             self._drop(step.id, sequence, "ended")
         return sequence
 
-    def _failed(self, step: Step, sequence: Sequence, error: BaseException) -> None:
-        if isinstance(error, SequenceBrokenError) or sequence.drained:
-            return
-        sequence.failures += 1
-        sequence.drained = isinstance(error, DrainingError)
+    def _failed(self, step: Step, sequence: Sequence, ticket: _Ticket, error: BaseException) -> None:
+        for behind in sequence.line[sequence.line.index(ticket) + 1 :]:
+            if behind.failure is None:
+                behind.failure = DrainingError() if isinstance(error, DrainingError) else SequenceBrokenError(step.id)
         if step.start and self._live.get(step.id) is sequence:
             self._drop(step.id, sequence, "failed")
 
     def _rest(self, step: Step, sequence: Sequence) -> None:
         """Begin to wait for the next step, if the sequence is alive and has none."""
-        if not sequence.steps and not step.lasting and self._live.get(step.id) is sequence:
+        if not sequence.line and not step.lasting and self._live.get(step.id) is sequence:
             loop = asyncio.get_running_loop()
             sequence.idle_timer = loop.call_later(self._idle_seconds, self._drop, step.id, sequence, "idle")
 

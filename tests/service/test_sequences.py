@@ -162,6 +162,20 @@ async def test_a_failed_step_leaves_the_state_and_fails_those_behind_it() -> Non
     assert state_of(await bench.ask(1, 10)) == [10, 1]
 
 
+async def test_a_step_that_is_cancelled_fails_none_before_it() -> None:
+    bench = Sequences()
+    bench.compute.hold(True)
+    first, second, third, fourth = (bench.ask(1, 10, start=not step) for step in range(4))
+    await bench.compute.started.wait()
+    third.cancel()
+    await asyncio.sleep(0)
+    bench.compute.hold(False)
+    assert [state_of(await step) for step in (first, second)] == [[0, 0], [10, 1]]
+    with pytest.raises(SequenceBrokenError):
+        await fourth
+    assert state_of(await bench.ask(1, 10)) == [10, 2]
+
+
 async def test_a_start_that_fails_started_nothing() -> None:
     bench = Sequences()
     with pytest.raises(InferenceError):
@@ -353,13 +367,16 @@ async def _play(script: list[Any]) -> None:
     bench.compute.hold(False)
     results = await asyncio.wait_for(asyncio.gather(*(task for *_, task in asked), return_exceptions=True), 1)
     steps: dict[float, int] = defaultdict(int)
+    failed: set[float] = set()
     for (ask, life, _), result in zip(asked, results, strict=True):
         if isinstance(result, dict):
             # Exactly the state that the steps before this one, of the same life of the same id, have left.
             assert state_of(result) == [life if steps[life] else 0, steps[life]]
             steps[life] += 1
         else:
+            assert life in failed or not isinstance(result, SequenceBrokenError), "a step before it failed"
             _check_failure(ask, result)
+            failed.add(life)
     await asyncio.sleep(3 * IDLE_SECONDS)
     assert bench.alive() == 0
     await bench.batcher.close()
