@@ -1,4 +1,4 @@
-"""The bundled model `sentiment-ko`: Korean film reviews, characters into a bidirectional GRU, n-gram evidence beside it.
+"""The bundled model `sentiment-ko`: Korean film reviews, a bidirectional GRU over characters and n-gram evidence.
 
     python -m training.recipes.sentiment_ko --data ../shared/data --output zoo/bundled
 
