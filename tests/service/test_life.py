@@ -222,6 +222,16 @@ async def test_a_new_version_that_fails_is_reported_while_the_old_one_serves(ser
     assert await _factor(calls) == 5
 
 
+async def test_a_configuration_that_changes_is_followed(serve: Serve, tmp_path: Path) -> None:
+    add_plain(tmp_path, "affine", _scaled(2))
+    table = (await serve(tmp_path, **POLL)).server.table
+    (tmp_path / "affine" / "config.pbtxt").write_text("max_batch_size: 3")
+    await until(lambda: table.get("affine").max_batch_rows == 3)
+    (tmp_path / "affine" / "config.pbtxt").write_text("max_batch_size: many")
+    await until(lambda: table.find("affine").reason)
+    assert table.get("affine").max_batch_rows == 3
+
+
 async def test_a_file_that_is_being_written_is_left_alone(serve: Serve, tmp_path: Path) -> None:
     add_plain(tmp_path, "moods", _scaled(2))
     calls = await serve(tmp_path, **POLL)
@@ -313,6 +323,7 @@ async def test_a_reload_under_load_loses_nothing_and_mixes_nothing(serve: Serve,
         _replace(tmp_path, "affine", _scaled(factor))
         await calls.server.table.load("affine")
         assert await _factor(calls) == factor, "the load has ended: the new file answers"
+        assert await calls.status() == "SERVING"
     reloading = False
     await asyncio.gather(*callers)
     assert set(answers) <= set(range(6))
