@@ -210,6 +210,18 @@ class ColumnStatistics(_Part):
     distribution: Distribution | None = None
     """Of the same values; without it drift is told by the mean only."""
 
+    @classmethod
+    def of(cls, values: ArrayLike) -> Self:
+        """Statistics of all values of an array."""
+        sample = np.asarray(values, np.float64).ravel()
+        return cls(
+            mean=float(sample.mean()),
+            std=float(sample.std()),
+            min=float(sample.min()),
+            max=float(sample.max()),
+            distribution=Distribution.of(sample),
+        )
+
 
 class Card(_Part):
     """The whole card."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
@@ -33,6 +35,12 @@ def describe_run(
         versions=software_versions(),
         settings=settings.card_settings(),
     )
+
+
+def class_shares(classes: Sequence[int], labels: Sequence[str]) -> dict[str, float]:
+    """The share of each label in the training part, for a card."""
+    counts = Counter(classes)
+    return {label: counts[index] / len(classes) for index, label in enumerate(labels)}
 
 
 def now() -> datetime:

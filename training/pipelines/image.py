@@ -13,7 +13,7 @@ from training.errors import SettingsError
 from training.evaluate import ClassificationReport
 from training.export.gate import publish_checked
 from training.export.image import torch_run
-from training.export.provenance import describe_run
+from training.export.provenance import class_shares, describe_run
 from training.fit import FitResult, make_run_folder
 from training.models.backbones import Backbone, make_backbone
 from training.models.image import ImageClassifier
@@ -88,6 +88,7 @@ def train_image(
         test_metrics=chosen.test.metrics(),
         tried=tried,
         reference=channel_statistics(data.images, data.split.train),
+        class_shares=class_shares([data.images.files[item].label for item in data.split.train], classes),
     )
     card = with_golden(card, classifier, chosen, data)
     published = publish_checked(chosen.onnx_bytes, card, settings.output, settings.name, settings.version)

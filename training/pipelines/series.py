@@ -153,9 +153,7 @@ def _column_statistics(settings: SeriesSettings, values_TF: NDArray[np.float32])
     for name, column in zip(settings.columns, values_TF.T.astype(np.float64), strict=True):
         if not column.std() > 0:
             raise DataError(f"column {name!r} is {column[0]:g} in the whole training part; leave it out")
-        statistics[name] = ColumnStatistics(
-            mean=float(column.mean()), std=float(column.std()), min=float(column.min()), max=float(column.max())
-        )
+        statistics[name] = ColumnStatistics.of(column)
     return statistics
 
 

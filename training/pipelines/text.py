@@ -19,7 +19,7 @@ from training.data.tokens import UNKNOWN_ID, Tokenizer, learn_tokenizer
 from training.evaluate import ClassificationReport, classification_report
 from training.export.gate import BATCH_SIZES, check_batch_independence, check_metric, check_parity, publish_checked
 from training.export.golden import FLOAT_TOLERANCE, choose_samples
-from training.export.provenance import describe_run
+from training.export.provenance import class_shares, describe_run
 from training.export.text import export_text, make_torch_run, parity_batches, text_tensor
 from training.fit import FitResult, fit, make_run_folder
 from training.models.naive_bayes import Blend, HashedNaiveBayes
@@ -106,6 +106,7 @@ def train_text(
         ),
         test_metrics=test.metrics() | {f"{name}_accuracy": round(value, 5) for name, value in baselines.items()},
         reference=_token_statistics(train),
+        class_shares=class_shares(data.train.classes, data.labels),
         golden=_make_golden(expected, data.test),
     )
     published = publish_checked(onnx_bytes, card, settings.output, settings.name, settings.version)
@@ -226,12 +227,7 @@ def _token_statistics(train: TokenDataset) -> dict[str, ColumnStatistics]:
     """Of the training part: number of tokens of a text, and the share of them that is not in the vocabulary."""
     counts = np.array([np.count_nonzero(row) for row in train.ids])
     unknown = np.array([float((row == UNKNOWN_ID).float().mean()) for row in train.ids])
-    return {
-        name: ColumnStatistics(
-            mean=float(values.mean()), std=float(values.std()), min=float(values.min()), max=float(values.max())
-        )
-        for name, values in {"tokens": counts, "unknown_token_rate": unknown}.items()
-    }
+    return {"tokens": ColumnStatistics.of(counts), "unknown_token_rate": ColumnStatistics.of(unknown)}
 
 
 def _make_golden(expected: Run, test: TextPart) -> Golden:
