@@ -60,6 +60,8 @@ PREDICTION_SERVICE = prediction_service_pb2.DESCRIPTOR.services_by_name["Predict
 MODEL_SERVICE = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 INFERENCE_SERVICE = grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 
+_REFUSAL_SECONDS = 0.25
+"""How long a server that had requests when it was stopped goes on to refuse new ones, before it stops to listen."""
 _FLUSH_SECONDS = 1.0
 """What gRPC gets to send the last answers, and to end streams."""
 
@@ -142,8 +144,11 @@ class Server:
         for task in filter(None, (self._polling, self._loading)):
             task.cancel()
             await asyncio.wait([task])
-        if not await self.readiness.wait_idle(self.settings.drain_seconds):
-            log.warning("requests are still in flight after %g s; they fail now", self.settings.drain_seconds)
+        if not await self.readiness.wait_idle(0):
+            if not await self.readiness.wait_idle(self.settings.drain_seconds):
+                log.warning("requests are still in flight after %g s; they fail now", self.settings.drain_seconds)
+            # Callers are at it: what they sent meanwhile is refused in words; gRPC's own stop would cut it off.
+            await asyncio.sleep(_REFUSAL_SECONDS)
         await self.table.close(0)
         await self._grpc.stop(_FLUSH_SECONDS)
         if self._metrics_server:
