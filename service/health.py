@@ -41,11 +41,12 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # i
         sent = None
         while True:
             changed = self._readiness.changed
+            ending = self._readiness.draining  # looked up before the status, so that the last one sent is the end's
             status = await self._status(request.service)
             if status != sent:
                 sent = status
                 yield _Status(status=status)
-            if self._readiness.draining:
+            if ending:
                 return
             with suppress(TimeoutError):
                 async with asyncio.timeout(WATCH_SECONDS):

@@ -243,7 +243,7 @@ def test_bytes_on_the_port(server: Process, port_of: Callable[[Process], tuple[s
     assert is_serving(server.address)
     # What peers send does not get into the log, where it could forge lines.
     strange = [line for line in server.lines if not re.match(r"\d{4}-\d\d-\d\d [\d:,]+ (INFO|WARNING|ERROR) ", line)]
-    assert not strange
+    assert not strange, server.lines[-40:]
 
 
 def test_what_is_fuzzed_is_everything(tmp_path: Path) -> None:
