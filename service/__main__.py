@@ -8,7 +8,7 @@ import sys
 
 from service.errors import StartError
 from service.flags import parse_settings
-from service.logs import configure_logging
+from service.telemetry.logs import configure_logging
 from zoo.errors import ZooError
 
 

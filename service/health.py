@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from service.readiness import Readiness
+from service.models.readiness import Readiness
 
 LIVENESS = "liveness"
 """Name to ask for whether the process is alive, as a Kubernetes liveness probe wants it."""

@@ -18,8 +18,6 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from service.access import HEALTH_RPCS, ROLES, Gate
-from service.call import Call, current_call, log_failure
 from service.convert.status import to_status
 from service.errors import (
     DrainingError,
@@ -28,11 +26,13 @@ from service.errors import (
     ServiceError,
     UnexpectedError,
 )
-from service.metrics import Metrics, traced_phases
-from service.quota import Quota, RateLimit
-from service.readiness import Readiness
+from service.models.readiness import Readiness
+from service.security.access import HEALTH_RPCS, ROLES, Gate
+from service.security.quota import Quota, RateLimit
 from service.settings import Settings
-from service.tracing import Tracing
+from service.telemetry.call import Call, current_call, log_failure
+from service.telemetry.metrics import Metrics, traced_phases
+from service.telemetry.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
             if handler is None:  # gRPC answers UNIMPLEMENTED
                 return None
             if method not in ROLES:
-                log.error("%s has no role in service.access. This is a bug.", method)
+                log.error("%s has no role in service.security.access. This is a bug.", method)
                 return self._refusal(method, UnexpectedError())
             wrapped = self._handlers[method] = self._wrap(method, handler)
         return wrapped

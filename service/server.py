@@ -28,30 +28,30 @@ from menagerie.v1 import (
     prediction_service_pb2_grpc,
 )
 from service import triton
-from service.access import Gate
 from service.backend.contract import Backend, Device
 from service.backend.device import CPU, choose_device
 from service.backend.onnx import OnnxBackend
-from service.catalog import ModelFolder
-from service.entry import State
 from service.errors import DeviceError, StartError
 from service.health import HealthServicer
 from service.interceptors import RequestInterceptor
-from service.loading import LoadedModel, load_model
-from service.metrics import Metrics
-from service.metrics_server import MetricsServer, serve_metrics
-from service.model_settings import ModelSettings, Placement
-from service.model_table import ModelTable
-from service.polling import Poller
-from service.readiness import Readiness
-from service.served_model import ServedModel
+from service.models.catalog import ModelFolder
+from service.models.entry import State
+from service.models.loading import LoadedModel, load_model
+from service.models.model_settings import ModelSettings, Placement
+from service.models.model_table import ModelTable
+from service.models.polling import Poller
+from service.models.readiness import Readiness
+from service.models.served_model import ServedModel
+from service.security.access import Gate
+from service.security.tls import load_tls
+from service.security.tokens import TokenFile
 from service.servicers.inference import InferenceServicer
 from service.servicers.models import ModelServicer
 from service.servicers.prediction import PredictionServicer
 from service.settings import Settings
-from service.tls import load_tls
-from service.tokens import TokenFile
-from service.tracing import choose_tracing
+from service.telemetry.metrics import Metrics
+from service.telemetry.metrics_server import MetricsServer, serve_metrics
+from service.telemetry.tracing import choose_tracing
 from zoo.repository import ModelVersion
 
 log = logging.getLogger(__name__)

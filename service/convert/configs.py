@@ -7,7 +7,7 @@ import json
 from inference import model_config_pb2 as pb
 from service.backend.contract import TensorSpec
 from service.convert.descriptions import PLATFORM
-from service.served_model import ServedModel
+from service.models.served_model import ServedModel
 from zoo.card import IMAGE_INPUT, ImageTask, SeriesTask, TextTask
 from zoo.repository import MODEL_FILE
 

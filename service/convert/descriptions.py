@@ -8,8 +8,8 @@ from inference import grpc_service_pb2
 from menagerie.v1 import model_pb2
 from service.backend.contract import TensorSpec
 from service.convert.predictions import timestamp
-from service.entry import Entry, State
-from service.served_model import ServedModel
+from service.models.entry import Entry, State
+from service.models.served_model import ServedModel
 from zoo.card import Card, ImageTask, SeriesTask, Task, TextTask
 from zoo.card import Provenance as CardProvenance
 from zoo.card import Quantity as CardQuantity

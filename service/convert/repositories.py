@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from inference import grpc_service_pb2 as pb
-from service.entry import IndexRow
 from service.errors import RequestError
+from service.models.entry import IndexRow
 
 _LOAD = {"config": "string_param"}
 _UNLOAD = {"unload_dependents": "bool_param"}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from inference import grpc_service_pb2 as pb
-from service.served_model import ServedModel
-from service.statistics import Statistics, Tally
+from service.models.served_model import ServedModel
+from service.telemetry.statistics import Statistics, Tally
 
 
 def model_statistics(model: ServedModel) -> pb.ModelStatistics:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from inference.grpc_service_pb2 import InferParameter, ModelInferRequest
 from service.errors import InvalidTensorError
-from service.sequences import Step
+from service.models.sequences import Step
 
 FINAL_RESPONSE = "triton_enable_empty_final_response"
 _KINDS: dict[str, tuple[str, ...]] = {

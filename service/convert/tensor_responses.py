@@ -12,7 +12,7 @@ from service.backend.contract import Tensors
 from service.convert import byte_strings
 from service.convert.tensor_parameters import wants_final_response
 from service.errors import ServiceError
-from service.served_model import ServedModel
+from service.models.served_model import ServedModel
 
 
 def response(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from service.call import current_call
-from service.served_model import ServedModel
+from service.models.served_model import ServedModel
+from service.telemetry.call import current_call
 
 
 def deadline_of(context: Any) -> float | None:

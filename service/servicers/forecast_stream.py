@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from menagerie.v1 import model_pb2
 from menagerie.v1.prediction_service_pb2 import ForecastStreamRequest, ForecastStreamResponse
 from service.convert import predictions
-from service.sequences import Step
-from service.served_model import ServedModel
+from service.models.sequences import Step
+from service.models.served_model import ServedModel
 from zoo.card import SeriesTask
 
 

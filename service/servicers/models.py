@@ -7,7 +7,7 @@ from typing import Any
 from menagerie.v1 import model_service_pb2_grpc
 from menagerie.v1.model_service_pb2 import GetModelRequest, GetModelResponse, ListModelsRequest, ListModelsResponse
 from service.convert import descriptions, predictions
-from service.model_table import ModelTable
+from service.models.model_table import ModelTable
 
 
 class ModelServicer(model_service_pb2_grpc.ModelServiceServicer):

@@ -19,9 +19,9 @@ from menagerie.v1.prediction_service_pb2 import (
 )
 from service.convert import predictions
 from service.errors import RequestError
-from service.model_table import ModelTable
-from service.readiness import Readiness
-from service.served_model import ServedModel
+from service.models.model_table import ModelTable
+from service.models.readiness import Readiness
+from service.models.served_model import ServedModel
 from service.servicers.context import announce, deadline_of
 from service.servicers.forecast_stream import ForecastSession
 from service.servicers.streams import in_order

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from inference import grpc_service_pb2_grpc
 from service.convert import tensor_requests
-from service.entry import Entry
 from service.errors import ModelNotFoundError, ModelNotReadyError, ServiceError, VersionNotFoundError
-from service.model_table import ModelTable
-from service.readiness import Readiness
-from service.served_model import ServedModel
+from service.models.entry import Entry
+from service.models.model_table import ModelTable
+from service.models.readiness import Readiness
+from service.models.served_model import ServedModel
 from service.servicers.context import announce
 from service.settings import Settings
 

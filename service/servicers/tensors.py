@@ -10,12 +10,12 @@ from time import perf_counter
 from typing import Any
 
 from inference import grpc_service_pb2 as pb
-from service.call import current_call, log_failure
 from service.convert import tensor_parameters, tensor_requests, tensor_responses
 from service.errors import ServiceError, UnexpectedError
 from service.servicers.context import deadline_of
 from service.servicers.streams import in_order
 from service.servicers.tensor_table import TableServicer
+from service.telemetry.call import current_call, log_failure
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from inference.model_config_pb2 import (
     ModelOutput,
     ModelQueuePolicy,
 )
-from service.model_settings import (
+from service.models.model_settings import (
     DEFAULTS,
     Claim,
     ModelSettings,

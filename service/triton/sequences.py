@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.model_config_pb2 import ModelConfig, ModelSequenceBatching
-from service.model_settings import Control, Fact, SequenceSettings, State
+from service.models.model_settings import Control, Fact, SequenceSettings, State
 from service.triton.files import read_tensor
 from service.triton.values import datatype_name, fixed_shape, zeros
 from zoo.errors import PackageError

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.model_config_pb2 import ModelConfig, ModelWarmup
-from service.model_settings import WarmUp
+from service.models.model_settings import WarmUp
 from service.triton.files import read_tensor
 from service.triton.values import datatype_name, fixed_shape, random_values, zeros
 from zoo.errors import PackageError

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from service.client import Client, History, PredictionError
-from service.metrics import Metrics
+from service.telemetry.metrics import Metrics
 from tests.cards import forecast_card, image_card, text_card
 from tests.client.conftest import start_server
 from tests.conftest import ROOT, free_port

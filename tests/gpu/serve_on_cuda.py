@@ -27,8 +27,8 @@ from inference.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from service.backend.contract import DTYPES, Tensors
 from service.backend.device import check_cuda
 from service.convert import byte_strings
-from service.entry import Entry
 from service.errors import DeviceError
+from service.models.entry import Entry
 from service.server import Server
 from service.settings import Settings
 from zoo import BUNDLED

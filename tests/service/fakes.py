@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from service.backend.contract import Tensors
-from service.batcher import Batcher
+from service.batching.batcher import Batcher
+from service.batching.waiting_line import stack
 from service.errors import OutOfMemoryError
-from service.metrics import Metrics
-from service.waiting_line import stack
+from service.telemetry.metrics import Metrics
 
 BAD = -1.0
 """A row with this value fails the run that it is in."""

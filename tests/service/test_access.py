@@ -13,9 +13,9 @@ import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from service.access import ROLES, Gate
 from service.errors import ServiceError, StartError
-from service.tokens import LOOK_SECONDS, Role, TokenFile, read_tokens
+from service.security.access import ROLES, Gate
+from service.security.tokens import LOOK_SECONDS, Role, TokenFile, read_tokens
 from tests.service.calls import Calls, Failure, failure, read_failure
 from tests.service.conftest import Serve
 

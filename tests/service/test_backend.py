@@ -14,7 +14,7 @@ from service.backend.device import CPU, PROBE_MODEL, choose_device
 from service.backend.onnx import OnnxBackend, make_signature
 from service.cpus import available_cpus
 from service.errors import DeviceError, InferenceError
-from service.loading import load_model
+from service.models.loading import load_model
 from tests.service import plain_graphs
 from zoo.errors import PackageError
 

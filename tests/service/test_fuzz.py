@@ -247,6 +247,6 @@ def test_bytes_on_the_port(server: Process, port_of: Callable[[Process], tuple[s
 
 
 def test_what_is_fuzzed_is_everything(tmp_path: Path) -> None:
-    from service.access import ROLES
+    from service.security.access import ROLES
 
     assert ROLES.keys() - RPCS.keys() == {"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"}

@@ -14,10 +14,10 @@ import grpc
 import numpy as np
 import pytest
 
-from service.entry import IndexRow, State
 from service.errors import ControlError, LoadError, ModelNotFoundError, StartError
 from service.flags import parse_settings
-from service.model_table import ModelTable
+from service.models.entry import IndexRow, State
+from service.models.model_table import ModelTable
 from tests import cards, graphs
 from tests.service import plain_graphs
 from tests.service.calls import Calls, failure, until

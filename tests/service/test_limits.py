@@ -12,7 +12,7 @@ import pytest
 from inference import grpc_service_pb2 as pb
 from menagerie.v1 import model_pb2, model_service_pb2
 from service.errors import RateLimitedError, TooManyBytesError, TooManyStreamsError
-from service.quota import MAX_CLIENTS, Quota, RateLimit
+from service.security.quota import MAX_CLIENTS, Quota, RateLimit
 from tests.service.calls import failure, infer_request
 from tests.service.conftest import Serve
 from tests.service.test_access import TOKENS, Role, bearer, tokens

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from service.logs import JsonFormatter, TextFormatter
+from service.telemetry.logs import JsonFormatter, TextFormatter
 
 
 @pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()], ids=["text", "json"])

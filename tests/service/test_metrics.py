@@ -102,7 +102,7 @@ async def test_a_failed_request_is_one_line_in_the_log_without_what_was_sent(
     with caplog.at_level(logging.INFO):
         got = await failure(calls.classify_images(b"my secret diary"))
         internal = await failure(calls.infer("lookup", {"index": np.array([[99]])}))
-    first, second = [record.getMessage() for record in caplog.records if record.name == "service.call"]
+    first, second = [record.getMessage() for record in caplog.records if record.name == "service.telemetry.call"]
     assert got.request_id in first
     for word in (CLASSIFY, "model=shades", "INVALID_ARGUMENT", "IMAGE_INVALID", "images[0]"):
         assert word in first

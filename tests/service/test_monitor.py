@@ -9,8 +9,8 @@ import pytest
 from onnx import TensorProto, helper, load_from_string
 from pydantic import ValidationError
 
-from service.metrics import Metrics
-from service.monitor import CLASSES, MEMORY_ROWS, Monitor
+from service.telemetry.metrics import Metrics
+from service.telemetry.monitor import CLASSES, MEMORY_ROWS, Monitor
 from tests import cards, graphs
 from tests.service.calls import history, picture
 from tests.service.conftest import Serve

@@ -20,9 +20,9 @@ import pytest
 
 from service.client import Client
 from service.errors import StartError
-from service.logs import JsonFormatter
-from service.metrics import CUTS
-from service.tracing import choose_tracing, trace_id_of
+from service.telemetry.logs import JsonFormatter
+from service.telemetry.metrics import CUTS
+from service.telemetry.tracing import choose_tracing, trace_id_of
 from tests.service.calls import Calls, failure, infer_request
 from tests.service.conftest import Serve
 from tests.service.fakes import Bench
@@ -118,7 +118,7 @@ async def test_spans(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
     from service import server
-    from service.tracing import OpenTelemetry
+    from service.telemetry.tracing import OpenTelemetry
 
     exporter, provider = InMemorySpanExporter(), sdk.TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))

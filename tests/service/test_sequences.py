@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.backend.contract import DTYPES, Signature, Tensors, TensorSpec
-from service.batcher import Batcher
+from service.batching.batcher import Batcher
+from service.batching.waiting_line import stack
 from service.errors import (
     DeadlineExpiredError,
     DrainingError,
@@ -25,12 +26,11 @@ from service.errors import (
     SequenceNotStartedError,
     TooManySequencesError,
 )
-from service.fitting import facts
-from service.metrics import Metrics
-from service.model_settings import Control, Fact, SequenceSettings, State
-from service.sequences import Step
-from service.stepper import Stepper
-from service.waiting_line import stack
+from service.models.fitting import facts
+from service.models.model_settings import Control, Fact, SequenceSettings, State
+from service.models.sequences import Step
+from service.models.stepper import Stepper
+from service.telemetry.metrics import Metrics
 from tests.service.fakes import BAD
 
 SEQUENCE = SequenceSettings(states=(State("state", "next", "FP32", (2,)),))

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inference.model_config_pb2 import ModelConfig
-from service.model_settings import DEFAULTS, Fact, Placement, QueuePolicy
+from service.models.model_settings import DEFAULTS, Fact, Placement, QueuePolicy
 from service.triton import read_model_settings, scan
 from service.triton.fields import HONOURED, PASSED_OVER, check_fields
 from tests.conftest import ROOT

@@ -15,9 +15,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from service.catalog import ModelFolder, identity
-from service.metrics import Metrics
-from service.model_table import ModelTable
+from service.models.catalog import ModelFolder, identity
+from service.models.model_table import ModelTable
+from service.telemetry.metrics import Metrics
 from zoo.errors import RepositoryError
 
 log = logging.getLogger(__name__)

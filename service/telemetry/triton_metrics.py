@@ -8,7 +8,7 @@ from typing import Protocol
 from prometheus_client.core import GaugeMetricFamily, UnknownMetricFamily
 from prometheus_client.registry import Collector
 
-from service.statistics import Statistics
+from service.telemetry.statistics import Statistics
 
 
 class Counted(Protocol):

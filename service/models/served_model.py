@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from service.backend.contract import Device, Signature, Tensors
-from service.batcher import Batcher
+from service.batching.batcher import Batcher
+from service.batching.waiting_line import stack
 from service.errors import (
     InferenceError,
     NotANumberError,
@@ -19,16 +20,15 @@ from service.errors import (
     ServiceError,
     TaskMismatchError,
 )
-from service.fitting import to_callers, to_graph
-from service.loading import LoadedModel
-from service.metrics import ModelMetrics
-from service.model_settings import ModelSettings, Priorities
-from service.monitor import Monitor
-from service.preparing import call_each, prepare_all
-from service.sequences import Step
+from service.models.fitting import to_callers, to_graph
+from service.models.loading import LoadedModel
+from service.models.model_settings import ModelSettings, Priorities
+from service.models.preparing import call_each, prepare_all
+from service.models.sequences import Step
+from service.models.stepper import Stepper
 from service.settings import Settings
-from service.stepper import Stepper
-from service.waiting_line import stack
+from service.telemetry.metrics import ModelMetrics
+from service.telemetry.monitor import Monitor
 from zoo.card import FORECAST, IMAGE_INPUT, PROBABILITIES, SERIES_INPUT, TEXT_INPUT, ImageTask, SeriesTask, TextTask
 from zoo.image import prepare_image
 from zoo.series import prepare_history

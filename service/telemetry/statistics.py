@@ -1,5 +1,5 @@
 """What one version of a model has done since it was loaded: counts and times that add up, as clients of the tensor API
-ask for them. Prometheus has the same as histograms, see `service.metrics`."""
+ask for them. Prometheus has the same as histograms, see `service.telemetry.metrics`."""
 
 from __future__ import annotations
 

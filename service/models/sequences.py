@@ -28,7 +28,7 @@ from service.errors import (
     ServiceError,
     TooManySequencesError,
 )
-from service.metrics import ModelMetrics
+from service.telemetry.metrics import ModelMetrics
 
 Compute = Callable[[Tensors], Awaitable[tuple[Tensors, Tensors]]]
 """Runs one step: state -> (answer, next state)."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from service.catalog import Stamp
-from service.served_model import ServedModel
+from service.models.catalog import Stamp
+from service.models.served_model import ServedModel
 
 
 class State(StrEnum):

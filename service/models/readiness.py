@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from service.entry import Entry
-from service.model_table import ModelTable
+from service.models.entry import Entry
+from service.models.model_table import ModelTable
 
 
 class Readiness:

@@ -10,9 +10,9 @@ from time import perf_counter
 import numpy as np
 
 from service.backend.contract import Backend, Signature, Tensors
-from service.fitting import Fitted, fit
-from service.model_settings import DEFAULTS, ModelSettings, SequenceSettings, card_sequence
-from service.probing import explore, run_warm_ups, warm_up
+from service.models.fitting import Fitted, fit
+from service.models.model_settings import DEFAULTS, ModelSettings, SequenceSettings, card_sequence
+from service.models.probing import explore, run_warm_ups, warm_up
 from zoo.card import (
     FORECAST,
     IMAGE_INPUT,

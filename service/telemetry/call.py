@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from service.errors import InferenceError, ServiceError
-from service.logs import FIELDS
+from service.telemetry.logs import FIELDS
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from service.call import Call
 from service.errors import StartError
-from service.metrics import Phase
+from service.telemetry.call import Call
+from service.telemetry.metrics import Phase
 
 TRACEPARENT = "traceparent"
 _VALID = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")

@@ -10,8 +10,8 @@ from pathlib import Path
 import grpc
 
 from service.errors import StartError
+from service.security.tokens import stamp
 from service.settings import Settings
-from service.tokens import stamp
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from service.backend.contract import Backend, Tensors, TensorSpec
 from service.errors import InferenceError
-from service.fitting import Fitted, first_step, to_graph
-from service.model_settings import ModelSettings
+from service.models.fitting import Fitted, first_step, to_graph
+from service.models.model_settings import ModelSettings
 from zoo.errors import PackageError
 
 WARM_UP_SECONDS = {"cpu": 0.25, "cuda": 20.0}

@@ -14,7 +14,7 @@ import numpy as np
 
 from service.backend.contract import Signature, Tensors, TensorSpec
 from service.errors import SequenceError
-from service.model_settings import Claim, Control, Fact, ModelSettings, SequenceSettings, State
+from service.models.model_settings import Claim, Control, Fact, ModelSettings, SequenceSettings, State
 from zoo.errors import PackageError
 
 

@@ -23,8 +23,8 @@ from prometheus_client import (
     ProcessCollector,
 )
 
-from service.statistics import Statistics
-from service.triton_metrics import Row, TritonCollector
+from service.telemetry.statistics import Statistics
+from service.telemetry.triton_metrics import Row, TritonCollector
 
 MODEL = ("model", "version")
 SECONDS = (

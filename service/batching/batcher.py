@@ -27,6 +27,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from service.backend.contract import Tensors
+from service.batching.waiting_line import Request, Slice, WaitingLine, halve, split
 from service.errors import (
     DeadlineExpiredError,
     DrainingError,
@@ -35,8 +36,7 @@ from service.errors import (
     QueueFullError,
     ServiceError,
 )
-from service.metrics import ModelMetrics
-from service.waiting_line import Request, Slice, WaitingLine, halve, split
+from service.telemetry.metrics import ModelMetrics
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """The line of requests that wait for the backend: earliest deadline first, rows cut off its front as a batch.
 
-Pure bookkeeping without clocks or tasks; `service.batcher` is what moves it.
+Pure bookkeeping without clocks or tasks; `service.batching.batcher` is what moves it.
 """
 
 from __future__ import annotations

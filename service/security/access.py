@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from service.errors import AdminDisabledError, PermissionDeniedError, UnauthenticatedError
-from service.tokens import Role, TokenFile
+from service.security.tokens import Role, TokenFile
 
 ANONYMOUS = ""
 """The name of a caller that showed no token, where none is needed."""

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from service.backend.contract import Signature, Tensors
-from service.batcher import Batcher
+from service.batching.batcher import Batcher
 from service.errors import InferenceError, SequenceError
-from service.fitting import facts, first_state
-from service.metrics import ModelMetrics
-from service.model_settings import SequenceSettings
-from service.sequences import SequenceStore, Step
+from service.models.fitting import facts, first_state
+from service.models.model_settings import SequenceSettings
+from service.models.sequences import SequenceStore, Step
+from service.telemetry.metrics import ModelMetrics
 
 
 class Stepper:

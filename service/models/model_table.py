@@ -16,8 +16,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from service.catalog import Found, ModelFolder, ScanRepository, look, stamp
-from service.entry import Entry, IndexRow, State
 from service.errors import (
     ControlError,
     InferenceError,
@@ -27,9 +25,11 @@ from service.errors import (
     ServiceError,
     VersionNotFoundError,
 )
-from service.memory import trim
-from service.metrics import Metrics
-from service.served_model import ServedModel
+from service.models.catalog import Found, ModelFolder, ScanRepository, look, stamp
+from service.models.entry import Entry, IndexRow, State
+from service.models.memory import trim
+from service.models.served_model import ServedModel
+from service.telemetry.metrics import Metrics
 from zoo.errors import RepositoryError, ZooError
 from zoo.repository import ModelVersion, scan
 

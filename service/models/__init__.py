@@ -1,0 +1,1 @@
+"""The models of the server: found, loaded, checked, served, replaced. `model_table` is the entrance."""
