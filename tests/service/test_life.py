@@ -355,7 +355,8 @@ async def test_reloading_does_not_grow(serve: Serve, tmp_path: Path) -> None:
         await calls.server.table.load("large")
         await until(lambda: not calls.server.table._jobs)
         sizes.append(_resident_mebibytes())
-    assert sizes[-1] - sizes[2] < 24, f"memory grew by more than one model over five reloads: {sizes}"
+    # The allocator keeps up to a model's worth for a while; what leaks would be there after every reload.
+    assert min(sizes[4:]) - min(sizes[:4]) < 24, f"memory grew by more than one model over four reloads: {sizes}"
 
 
 def _resident_mebibytes() -> float:
