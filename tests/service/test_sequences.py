@@ -356,6 +356,7 @@ async def _play(script: list[Any]) -> None:
                 x = BAD if bad else lives[key]
                 asked.append((event, lives[key], bench.ask(key, x, start=start, end=end, within=within)))
             case Cancel(which) if asked:
+                await asyncio.sleep(0)  # a step that was cancelled before it was sent never happened
                 asked[which % len(asked)][2].cancel()
             case Backend(held):
                 bench.compute.hold(held)
