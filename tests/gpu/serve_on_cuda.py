@@ -36,7 +36,7 @@ from zoo.golden import golden_inputs
 
 BATCHES = (1, 2, 5, 32)
 TOLERANCE = 1e-2
-"""Largest difference, as a fraction of the largest value: TF32 and other orders of summation stay well below."""
+"""Largest difference, as a fraction of the largest value: other orders of summation stay well below."""
 REPETITIONS = 10
 
 console = Console()
