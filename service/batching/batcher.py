@@ -37,11 +37,13 @@ from service.errors import (
     ServiceError,
 )
 from service.telemetry.metrics import ModelMetrics
+from service.telemetry.statistics import RunSeconds
 
 log = logging.getLogger(__name__)
 
-Compute = Callable[[Sequence[Tensors], Sequence[str]], Awaitable[Tensors]]
-"""Stacks the parts and runs them once: (parts, wanted outputs) -> outputs with the rows of all parts in order."""
+Compute = Callable[[Sequence[Tensors], Sequence[str]], Awaitable[tuple[Tensors, float]]]
+"""Stacks the parts and runs them once: (parts, wanted outputs) -> (outputs with the rows of all parts in order, the
+seconds that stacking took)."""
 
 PATIENCE_SECONDS = 30.0
 """A request without a deadline is ordered as if it had this one, so that those with deadlines cannot starve it."""
@@ -247,7 +249,7 @@ class Batcher:
         try:
             answer = await request.answer
             if counted:
-                self._metrics.answered(request.rows, request.queue_seconds, request.compute_seconds)
+                self._metrics.answered(request.rows, request.queue_seconds, request.run_seconds)
             return answer
         except asyncio.CancelledError:
             late = deadline is not None and loop.time() >= deadline - _CANCEL_SLACK_SECONDS
@@ -380,14 +382,20 @@ class Batcher:
         rows = [item.rows for item in batch]
         self._metrics.batch(sum(rows))
         start = loop.time()
-        outputs = await self._compute([item.inputs for item in batch], batch[0].request.outputs)
-        seconds = loop.time() - start
-        self._metrics.phase("compute", seconds)
+        outputs, stack_seconds = await self._compute([item.inputs for item in batch], batch[0].request.outputs)
+        computed = loop.time()
+        parts = self._split(outputs, rows)
+        end = loop.time()
+        self._metrics.phase("compute", end - start)
+        seconds = RunSeconds(stack_seconds, computed - start - stack_seconds, end - computed)
         if any(item.request.counted for item in batch):
             self._metrics.ran(sum(rows), seconds)
         for item in batch:
-            item.request.compute_seconds += seconds
-        self._seconds_per_row = 0.9 * self._seconds_per_row + 0.1 * seconds / sum(rows)
+            item.request.run_seconds.add(seconds)
+        self._seconds_per_row = 0.9 * self._seconds_per_row + 0.1 * seconds.total / sum(rows)
+        return parts
+
+    def _split(self, outputs: Tensors, rows: Sequence[int]) -> list[Tensors]:
         if not self._max_batch_rows:
             return [outputs]
         for name, value in outputs.items():

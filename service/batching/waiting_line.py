@@ -15,6 +15,7 @@ from operator import attrgetter, itemgetter
 import numpy as np
 
 from service.backend.contract import Tensors
+from service.telemetry.statistics import RunSeconds
 
 _order = attrgetter("order")
 
@@ -37,7 +38,7 @@ class Request:
     """Whether somebody asked; the server's own probes are left out of the statistics."""
     queue_seconds: float = 0.0
     """From its arrival to the first run with one of its rows."""
-    compute_seconds: float = 0.0
+    run_seconds: RunSeconds = field(default_factory=RunSeconds)
     """The runs that it took part in, each as long as it was."""
     taken: int = 0
     """Rows that were cut off for a batch."""

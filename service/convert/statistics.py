@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inference import grpc_service_pb2 as pb
 from service.models.served_model import ServedModel
-from service.telemetry.statistics import Statistics, Tally
+from service.telemetry.statistics import Parts, Statistics, Tally
 
 
 def model_statistics(model: ServedModel) -> pb.ModelStatistics:
@@ -17,7 +17,7 @@ def model_statistics(model: ServedModel) -> pb.ModelStatistics:
         inference_count=sums.rows,
         execution_count=sums.runs,
         inference_stats=_by_phase(sums),
-        batch_stats=[_by_rows(rows, tally) for rows, tally in sorted(sums.runs_by_rows.items())],
+        batch_stats=[_by_rows(rows, parts) for rows, parts in sorted(sums.runs_by_rows.items())],
     )
 
 
@@ -26,19 +26,20 @@ def _by_phase(sums: Statistics) -> pb.InferStatistics:
         success=_duration(sums.success),
         fail=_duration(sums.fail),
         queue=_duration(sums.queue),
-        compute_input=_duration(sums.decode),
-        compute_infer=_duration(sums.compute),
-        compute_output=_duration(sums.encode),
+        compute_input=_duration(sums.compute_input),
+        compute_infer=_duration(sums.runs_of_requests.compute),
+        compute_output=_duration(sums.compute_output),
         cache_hit=pb.StatisticDuration(),
         cache_miss=pb.StatisticDuration(),
     )
 
 
-def _by_rows(rows: int, runs: Tally) -> pb.InferBatchStatistics:
-    # Rows are stacked and split within the time of the run.
-    within = pb.StatisticDuration(count=runs.count)
+def _by_rows(rows: int, runs: Parts) -> pb.InferBatchStatistics:
     return pb.InferBatchStatistics(
-        batch_size=rows, compute_input=within, compute_infer=_duration(runs), compute_output=within
+        batch_size=rows,
+        compute_input=_duration(runs.stack),
+        compute_infer=_duration(runs.compute),
+        compute_output=_duration(runs.split),
     )
 
 

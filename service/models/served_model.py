@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from time import perf_counter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -302,10 +303,15 @@ class ServedModel:
         if policy and policy.max_requests is not None:
             self._batcher.check_requests(policy.max_requests, level - self.priorities.default)
 
-    async def _compute(self, parts: Sequence[Tensors], outputs: Sequence[str]) -> Tensors:
-        loop = asyncio.get_running_loop()
-        run = self._backend.run
-        answer = await loop.run_in_executor(self._runner, lambda: run(stack(parts), outputs))
+    async def _compute(self, parts: Sequence[Tensors], outputs: Sequence[str]) -> tuple[Tensors, float]:
+        def run() -> tuple[Tensors, float]:
+            start = perf_counter()
+            inputs = stack(parts)
+            stack_seconds = perf_counter() - start
+            return backend.run(inputs, outputs), stack_seconds
+
+        backend, loop = self._backend, asyncio.get_running_loop()
+        answer = await loop.run_in_executor(self._runner, run)
         self._last_success = loop.time()
         return answer
 

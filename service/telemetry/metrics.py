@@ -23,7 +23,7 @@ from prometheus_client import (
     ProcessCollector,
 )
 
-from service.telemetry.statistics import Statistics
+from service.telemetry.statistics import RunSeconds, Statistics
 from service.telemetry.triton_metrics import Row, TritonCollector
 
 MODEL = ("model", "version")
@@ -202,15 +202,15 @@ class ModelMetrics:
         self._cuts[reason].inc()
         self._batch_wait.observe(wait_seconds)
 
-    def ran(self, rows: int, seconds: float) -> None:
+    def ran(self, rows: int, seconds: RunSeconds) -> None:
         """A run of this many rows, of which somebody asked for one at least, succeeded."""
         self.statistics.ran(rows, seconds)
 
-    def answered(self, rows: int, queue_seconds: float, compute_seconds: float) -> None:
+    def answered(self, rows: int, queue_seconds: float, run_seconds: RunSeconds) -> None:
         """The model is done with a request of this many rows."""
-        self.statistics.answered(rows, queue_seconds, compute_seconds)
+        self.statistics.answered(rows, queue_seconds, run_seconds)
         now = perf_counter()
-        begun = now - compute_seconds
+        begun = now - run_seconds.total
         self._traced(("queue", begun - queue_seconds, begun), ("compute", begun, now))
 
     def _traced(self, *phases: Phase) -> None:

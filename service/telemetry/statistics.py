@@ -20,6 +20,44 @@ class Tally:
         self.nanoseconds += round(seconds * 1e9)
 
 
+@dataclass(slots=True)
+class RunSeconds:
+    """How long the parts of a run took, or of all runs that a request took part in."""
+
+    stack: float = 0.0
+    """Joining the rows of several requests."""
+    compute: float = 0.0
+    """The model."""
+    split: float = 0.0
+    """Giving each request its rows of the outputs."""
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return self.stack + self.compute + self.split
+
+    def add(self, other: RunSeconds) -> None:
+        """One more run."""
+        self.stack += other.stack
+        self.compute += other.compute
+        self.split += other.split
+
+
+@dataclass
+class Parts:
+    """Stacking, computing and splitting, each with its count."""
+
+    stack: Tally = field(default_factory=Tally)
+    compute: Tally = field(default_factory=Tally)
+    split: Tally = field(default_factory=Tally)
+
+    def add(self, seconds: RunSeconds) -> None:
+        """It happened once more."""
+        self.stack.add(seconds.stack)
+        self.compute.add(seconds.compute)
+        self.split.add(seconds.split)
+
+
 @dataclass
 class Statistics:
     """The sums of one version. Requests that the server makes of its own, to see that a model works, are left out."""
@@ -32,13 +70,13 @@ class Statistics:
     """Reading the inputs of a request."""
     queue: Tally = field(default_factory=Tally)
     """Waiting for the first run that has a row of the request."""
-    compute: Tally = field(default_factory=Tally)
+    runs_of_requests: Parts = field(default_factory=Parts)
     """Runs that a request took part in, each as long as it was."""
     encode: Tally = field(default_factory=Tally)
     """Writing the answer."""
     rows: int = 0
     """Rows that were answered."""
-    runs_by_rows: dict[int, Tally] = field(default_factory=dict)
+    runs_by_rows: dict[int, Parts] = field(default_factory=dict)
     """Runs that succeeded, by the rows that they had."""
     last_request_ms: int = 0
     """When the last request arrived, in milliseconds since 1970; 0: none did."""
@@ -46,18 +84,28 @@ class Statistics:
     @property
     def runs(self) -> int:
         """Runs that succeeded."""
-        return sum(tally.count for tally in self.runs_by_rows.values())
+        return sum(parts.compute.count for parts in self.runs_by_rows.values())
+
+    @property
+    def compute_input(self) -> Tally:
+        """Reading the inputs of requests, and stacking them."""
+        return Tally(self.decode.count, self.decode.nanoseconds + self.runs_of_requests.stack.nanoseconds)
+
+    @property
+    def compute_output(self) -> Tally:
+        """Splitting the outputs, and writing the answers."""
+        return Tally(self.encode.count, self.encode.nanoseconds + self.runs_of_requests.split.nanoseconds)
 
     def arrived(self) -> None:
         """A request is here."""
         self.last_request_ms = int(time() * 1e3)
 
-    def ran(self, rows: int, seconds: float) -> None:
+    def ran(self, rows: int, seconds: RunSeconds) -> None:
         """A run of this many rows succeeded."""
-        self.runs_by_rows.setdefault(rows, Tally()).add(seconds)
+        self.runs_by_rows.setdefault(rows, Parts()).add(seconds)
 
-    def answered(self, rows: int, queue_seconds: float, compute_seconds: float) -> None:
+    def answered(self, rows: int, queue_seconds: float, run_seconds: RunSeconds) -> None:
         """The model is done with a request of this many rows."""
         self.rows += rows
         self.queue.add(queue_seconds)
-        self.compute.add(compute_seconds)
+        self.runs_of_requests.add(run_seconds)

@@ -32,9 +32,18 @@ _SUMS: dict[str, tuple[str, Callable[[Statistics], float]]] = {
         lambda s: s.success.nanoseconds / 1e3,
     ),
     "nv_inference_queue_duration_us": ("Time in the queue", lambda s: s.queue.nanoseconds / 1e3),
-    "nv_inference_compute_input_duration_us": ("Time to read inputs", lambda s: s.decode.nanoseconds / 1e3),
-    "nv_inference_compute_infer_duration_us": ("Time in the model", lambda s: s.compute.nanoseconds / 1e3),
-    "nv_inference_compute_output_duration_us": ("Time to write outputs", lambda s: s.encode.nanoseconds / 1e3),
+    "nv_inference_compute_input_duration_us": (
+        "Time to read and stack inputs",
+        lambda s: s.compute_input.nanoseconds / 1e3,
+    ),
+    "nv_inference_compute_infer_duration_us": (
+        "Time in the model",
+        lambda s: s.runs_of_requests.compute.nanoseconds / 1e3,
+    ),
+    "nv_inference_compute_output_duration_us": (
+        "Time to split and write outputs",
+        lambda s: s.compute_output.nanoseconds / 1e3,
+    ),
 }
 
 

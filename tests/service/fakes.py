@@ -27,6 +27,8 @@ class FakeCompute:
         self.batches: list[list[float]] = []
         self.outputs: list[Sequence[str]] = []
         self.running = 0
+        self.stack_seconds = 0.0
+        """What it says that stacking took."""
         self.loses_rows = False
         """Answer one row only, whatever was asked."""
         self.started = asyncio.Event()
@@ -42,7 +44,7 @@ class FakeCompute:
         """Runs end."""
         self._go.set()
 
-    async def __call__(self, parts: Sequence[Tensors], outputs: Sequence[str]) -> Tensors:
+    async def __call__(self, parts: Sequence[Tensors], outputs: Sequence[str]) -> tuple[Tensors, float]:
         assert self.running < self.max_runs, "so many runs at a time"
         self.running += 1
         self.started.set()
@@ -56,7 +58,7 @@ class FakeCompute:
                 raise OutOfMemoryError(f"{len(x)} rows")
             if (x == BAD).any():
                 raise RuntimeError("a bad row")
-            return {"y": 10 * (x[:1] if self.loses_rows else x)}
+            return {"y": 10 * (x[:1] if self.loses_rows else x)}, self.stack_seconds
         finally:
             self.running -= 1
 
@@ -74,9 +76,11 @@ class Bench:
     ) -> None:
         self.metrics = Metrics()
         self.compute = FakeCompute(max_runs)
+        metrics = self.metrics.for_model("fake", 1)
+        self.statistics = metrics.statistics
         self.batcher = Batcher(
             self.compute,
-            self.metrics.for_model("fake", 1),
+            metrics,
             max_batch_rows=max_batch_rows,
             max_queue_rows=max_queue_rows,
             max_delay_seconds=max_delay_seconds,

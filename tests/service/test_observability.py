@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -157,6 +158,27 @@ async def test_metrics_by_the_names_of_triton(serve: Serve) -> None:
     assert sum(spent) <= await calls.metric("nv_inference_request_duration_us", **labels)
     assert await calls.metric("nv_inference_pending_request_count", **labels) == 0
     assert await calls.metric("nv_model_load_duration_secs", **labels) > 0
+
+
+async def test_the_parts_of_a_run_are_told_apart() -> None:
+    bench = Bench(max_batch_rows=4)
+    bench.compute.stack_seconds = 0.015
+    busy = await bench.occupy()
+    others = [bench.ask(1.0), bench.ask(2.0, 3.0)]
+    await asyncio.sleep(0.03)
+    bench.compute.release()
+    await asyncio.gather(busy, *others)
+    statistics = bench.statistics
+    held = statistics.runs_by_rows[1]
+    assert (held.stack.count, held.stack.nanoseconds) == (1, 15_000_000)
+    assert held.compute.nanoseconds > 10_000_000, "the run without the time to stack"
+    assert held.split.nanoseconds > 0
+    pair = statistics.runs_by_rows[3]
+    of_requests = statistics.runs_of_requests
+    assert of_requests.stack.count == 3
+    assert of_requests.stack.nanoseconds == 45_000_000, "both requests of the second run took part in all of it"
+    assert of_requests.split.nanoseconds == held.split.nanoseconds + 2 * pair.split.nanoseconds
+    await bench.batcher.close()
 
 
 async def test_failed_requests_of_a_stream_are_counted_and_logged(calls: Calls) -> None:

@@ -150,6 +150,11 @@ async def test_statistics_count_answers_failures_and_runs(calls: Calls) -> None:
     assert phases.queue.count == phases.compute_infer.count == phases.compute_output.count == 2
     assert phases.success.ns > phases.compute_infer.ns > 0
     assert phases.compute_infer.ns == sum(batch.compute_infer.ns for batch in got.batch_stats)
+    for part in ("compute_input", "compute_output"):
+        runs = [getattr(batch, part) for batch in got.batch_stats]
+        assert [duration.count for duration in runs] == [1, 1]
+        assert all(duration.ns > 0 for duration in runs), "rows are stacked, and split"
+        assert getattr(phases, part).ns > sum(duration.ns for duration in runs), "inputs are read too, answers written"
 
 
 async def test_the_typed_api_counts_too(calls: Calls) -> None:

@@ -58,7 +58,7 @@ class PoisonedCompute:
         """Whether runs wait."""
         self._go.clear() if held else self._go.set()
 
-    async def __call__(self, parts: Sequence[Tensors], outputs: Sequence[str]) -> Tensors:
+    async def __call__(self, parts: Sequence[Tensors], outputs: Sequence[str]) -> tuple[Tensors, float]:
         self.started.set()
         inputs = stack(parts)
         await asyncio.sleep(0)
@@ -71,7 +71,7 @@ class PoisonedCompute:
             raise RuntimeError("a bad row")
         answers = {"y": state.copy(), "next": np.concatenate([x, state[:, 1:] + 1], axis=1)}
         self._given = [answers["next"]]
-        return {name: answers[name] for name in outputs}
+        return {name: answers[name] for name in outputs}, 0.0
 
 
 class Sequences:
@@ -231,9 +231,9 @@ async def test_a_request_without_an_id_or_of_two_rows() -> None:
 async def test_a_state_of_another_shape_is_an_error_of_the_model() -> None:
     bench = Sequences()
 
-    async def shrink(parts: Sequence[Tensors], outputs: Sequence[str]) -> Tensors:
+    async def shrink(parts: Sequence[Tensors], outputs: Sequence[str]) -> tuple[Tensors, float]:
         rows = sum(len(part["x"]) for part in parts)
-        return {"y": np.zeros((rows, 2), np.float32), "next": np.zeros((rows, 1), np.float32)}
+        return {"y": np.zeros((rows, 2), np.float32), "next": np.zeros((rows, 1), np.float32)}, 0.0
 
     bench.batcher._compute = shrink
     with pytest.raises(InferenceError) as caught:
