@@ -8,6 +8,7 @@ call it:
     text_classification   text     string  [N]               probabilities float32 [N, K], logits float32 [N, K]
     forecast              history  float32 [N, T, F]         forecast      float32 [N, H, targets]
 
+A text classifier may have an output more, `unknown_token_rate` float32 [N]: how much of each text it cannot read.
 A forecaster may keep state between steps (`Card.state`): its graph takes one row at a time, [N, 1, F], and has an input
 and an output more for every tensor of the state.
 """
@@ -31,6 +32,7 @@ SCHEMA_VERSION = 1
 
 IMAGE_INPUT, TEXT_INPUT, SERIES_INPUT = "image", "text", "history"
 PROBABILITIES, LOGITS, FORECAST = "probabilities", "logits", "forecast"
+UNKNOWN_TOKEN_RATE = "unknown_token_rate"
 HEADLINE_METRICS = ("accuracy", "mae")
 
 
@@ -191,13 +193,21 @@ class Distribution(_Part):
     @classmethod
     def of(cls, values: ArrayLike, bins: int = 10) -> Self | None:
         """Bins of about equally many values; None where all values are the same."""
-        sample = np.asarray(values, np.float64).ravel()
-        edges = np.unique(np.quantile(sample, np.linspace(0, 1, bins + 1)[1:-1], method="higher"))
-        edges = edges[edges > sample.min(initial=np.inf)]
-        if not len(edges):
+        return cls.of_counts(*np.unique(np.asarray(values, np.float64), return_counts=True), bins=bins)
+
+    @classmethod
+    def of_counts(cls, values: ArrayLike, counts: ArrayLike, bins: int = 10) -> Self | None:
+        """The same of values that differ, ascending, and how often each occurs.
+
+        A value that fills more than one bin makes fewer of them, but at least two.
+        """
+        distinct, occurrences = np.asarray(values, np.float64), np.asarray(counts, np.float64)
+        if len(distinct) < 2:
             return None
-        counts = np.bincount(np.searchsorted(edges, sample, side="right"), minlength=len(edges) + 1)
-        return cls(edges=tuple(edges.tolist()), shares=tuple((counts / counts.sum()).tolist()))
+        below = (np.cumsum(occurrences) - occurrences) / occurrences.sum()
+        cuts = np.unique(np.searchsorted(below, np.arange(1, bins) / bins).clip(max=len(distinct) - 1))
+        shares = np.add.reduceat(occurrences, [0, *cuts]) / occurrences.sum()
+        return cls(edges=tuple(distinct[cuts].tolist()), shares=tuple(shares.tolist()))
 
 
 class ColumnStatistics(_Part):

@@ -26,7 +26,7 @@ from torchvision.transforms import v2
 from training.data.split import Split, stratified_split
 from training.errors import DataError
 from training.hashing import manifest_hash
-from zoo.card import IMAGE_INPUT, ColumnStatistics, Resize
+from zoo.card import IMAGE_INPUT, ColumnStatistics, Distribution, Resize
 from zoo.errors import InputError
 from zoo.golden import Tensors
 from zoo.image import decode_image, resize_image
@@ -190,7 +190,13 @@ def _statistics(histogram: NDArray[np.int64]) -> ColumnStatistics:
     mean = float(np.average(values, weights=histogram))
     std = float(np.sqrt(np.average((values - mean) ** 2, weights=histogram)))
     used = np.flatnonzero(histogram)
-    return ColumnStatistics(mean=round(mean, 3), std=round(std, 3), min=float(used[0]), max=float(used[-1]))
+    return ColumnStatistics(
+        mean=round(mean, 3),
+        std=round(std, 3),
+        min=float(used[0]),
+        max=float(used[-1]),
+        distribution=Distribution.of_counts(used, histogram[used]),
+    )
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:

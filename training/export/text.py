@@ -10,26 +10,38 @@ import torch
 from onnx import compose
 from torch import Tensor, nn
 
-from training.data.tokens import IDS, Tokenizer
+from training.data.tokens import IDS, PADDING_ID, UNKNOWN_ID, Tokenizer
 from training.export.recurrent import PRODUCER, export_recurrent
-from zoo.card import LOGITS, PROBABILITIES, TEXT_INPUT
+from zoo.card import LOGITS, PROBABILITIES, TEXT_INPUT, UNKNOWN_TOKEN_RATE
 from zoo.golden import Run, Tensors
+
+OUTPUTS = (PROBABILITIES, LOGITS, UNKNOWN_TOKEN_RATE)
+"""Of the graph, in the order in which they stand in the file."""
 
 
 class _Answer(nn.Module):
-    """Adds the softmax, in the order in which the outputs stand in the file."""
+    """The logits of a network, and what else the graph gives: `OUTPUTS`."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, ids_NT: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, ids_NT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logits = self.network(ids_NT)
-        return torch.softmax(logits, dim=1), logits
+        return torch.softmax(logits, dim=1), logits, unknown_token_rate(ids_NT)
+
+
+def unknown_token_rate(ids_NT: Tensor) -> Tensor:
+    """The share of each text's tokens that the vocabulary does not know, float32 [N]; 0 of a text without tokens.
+
+    Of the tokens that the network reads: those beyond `max_tokens` do not count.
+    """
+    tokens_N = (ids_NT != PADDING_ID).sum(1).clamp(min=1)
+    return (ids_NT == UNKNOWN_ID).sum(1) / tokens_N
 
 
 def export_text(network: nn.Module, tokenizer: Tokenizer) -> bytes:
-    """Serialise `text` string [N] -> `probabilities`, `logits` float32 [N, classes].
+    """Serialise `text` string [N] -> `probabilities`, `logits` float32 [N, classes]; `unknown_token_rate` float32 [N].
 
     Args:
         network: token ids int64 [N, T] -> logits, in evaluation mode, on the CPU.
@@ -40,7 +52,7 @@ def export_text(network: nn.Module, tokenizer: Tokenizer) -> bytes:
         torch.ones(3, 11, dtype=torch.int64),
         axes={0: "batch", 1: "time"},
         inputs=[IDS],
-        outputs=[PROBABILITIES, LOGITS],
+        outputs=OUTPUTS,
     )
     opset = next(item.version for item in back.opset_import if item.domain == "")
     front = tokenizer.graph(opset=opset, ir_version=back.ir_version)
@@ -78,7 +90,7 @@ def make_torch_run(network: nn.Module, tokenizer: Tokenizer) -> Run:
         rows = [torch.from_numpy(row) for row in tokenizer.encode(list(inputs[TEXT_INPUT]))]
         ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)  # with 0, which is the padding id
         with torch.inference_mode():
-            probabilities, logits = answer(ids)
-        return {PROBABILITIES: probabilities.numpy(), LOGITS: logits.numpy()}
+            outputs = answer(ids)
+        return {name: value.numpy() for name, value in zip(OUTPUTS, outputs, strict=True)}
 
     return run

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from lightning.pytorch import seed_everything
 from rich.console import Console
 from torch import nn
@@ -15,18 +16,18 @@ from torchmetrics.classification import MulticlassAccuracy
 from training.baselines import NGRAM_ORDERS, naive_bayes_accuracy
 from training.data.sequences import TokenDataset, evaluation_batches, training_batches
 from training.data.text_parts import TextPart, TextParts, read_text_parts
-from training.data.tokens import UNKNOWN_ID, Tokenizer, learn_tokenizer
+from training.data.tokens import Tokenizer, learn_tokenizer
 from training.evaluate import ClassificationReport, classification_report
 from training.export.gate import BATCH_SIZES, check_batch_independence, check_metric, check_parity, publish_checked
 from training.export.golden import FLOAT_TOLERANCE, choose_samples
 from training.export.provenance import class_shares, describe_run
-from training.export.text import export_text, make_torch_run, parity_batches, text_tensor
+from training.export.text import export_text, make_torch_run, parity_batches, text_tensor, unknown_token_rate
 from training.fit import FitResult, fit, make_run_folder
 from training.models.naive_bayes import Blend, HashedNaiveBayes
 from training.models.text import Committee, CommitteeLoss, LogLoss, TextClassifier
 from training.models.vectors import load_vectors
 from training.text_settings import TextSettings
-from zoo.card import PROBABILITIES, Card, ColumnStatistics, Golden, GoldenSample, TextTask
+from zoo.card import PROBABILITIES, UNKNOWN_TOKEN_RATE, Card, ColumnStatistics, Golden, GoldenSample, TextTask
 from zoo.golden import Run, Tensors
 from zoo.repository import ModelVersion, check_name
 from zoo.runtime import make_run, open_session
@@ -105,7 +106,7 @@ def train_text(
             weights_source="" if settings.vectors is None else f"word vectors {settings.vectors.name}",
         ),
         test_metrics=test.metrics() | {f"{name}_accuracy": round(value, 5) for name, value in baselines.items()},
-        reference=_token_statistics(train),
+        reference=_token_statistics(train, validation),
         class_shares=class_shares(data.train.classes, data.labels),
         golden=_make_golden(expected, data.test),
     )
@@ -223,11 +224,15 @@ def _baselines(settings: TextSettings, data: TextParts) -> dict[str, float]:
     }
 
 
-def _token_statistics(train: TokenDataset) -> dict[str, ColumnStatistics]:
-    """Of the training part: number of tokens of a text, and the share of them that is not in the vocabulary."""
+def _token_statistics(train: TokenDataset, validation: TokenDataset) -> dict[str, ColumnStatistics]:
+    """Number of tokens of a text, and the share of them that is not in the vocabulary.
+
+    The latter of the validation part: the vocabulary is made of the training part's own words, so that it knows more of
+    it than of any other text.
+    """
     counts = np.array([np.count_nonzero(row) for row in train.ids])
-    unknown = np.array([float((row == UNKNOWN_ID).float().mean()) for row in train.ids])
-    return {"tokens": ColumnStatistics.of(counts), "unknown_token_rate": ColumnStatistics.of(unknown)}
+    unknown = torch.cat([unknown_token_rate(ids) for ids, _ in evaluation_batches(validation, _EVALUATION_BATCH)])
+    return {"tokens": ColumnStatistics.of(counts), UNKNOWN_TOKEN_RATE: ColumnStatistics.of(unknown.numpy())}
 
 
 def _make_golden(expected: Run, test: TextPart) -> Golden:
