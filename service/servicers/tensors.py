@@ -36,15 +36,18 @@ class TensorRpcs(TableServicer):
         """Run models on a stream of requests; a failed one is answered with its error, and the stream goes on."""
         deadline = deadline_of(context)
         strict = dict(context.invocation_metadata() or ()).get(GRPC_ERROR_HEADER) == "true"
+        stream = current_call.get()
 
         async def answer(request: pb.ModelInferRequest) -> pb.ModelStreamInferResponse:
-            current_call.set(replace(current_call.get()))  # its own: the task has a copy of the context
+            call = replace(stream)
+            current_call.set(call)  # its own: the task has a copy of the context
             start = perf_counter()
             try:
                 with self._readiness.answering():
                     return pb.ModelStreamInferResponse(infer_response=await self._infer(request, deadline))
             except Exception as exc:
-                if strict:
+                if strict:  # it ends the stream, which is then counted under the model that failed
+                    stream.model, stream.version = call.model, call.version
                     raise
                 return tensor_responses.stream_error(request, _known(exc, perf_counter() - start))
 

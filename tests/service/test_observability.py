@@ -6,10 +6,11 @@ import asyncio
 import io
 import json
 import logging
+import math
 import queue
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ import grpc
 import numpy as np
 import pytest
 
+from menagerie.v1 import model_pb2
+from menagerie.v1.prediction_service_pb2 import ForecastStreamRequest, Reading
 from service.client import Client
 from service.errors import StartError
 from service.telemetry.logs import JsonFormatter
@@ -192,6 +195,33 @@ async def test_failed_requests_of_a_stream_are_counted_and_logged(calls: Calls) 
     assert await calls.metric("menagerie_requests_total", method=labels["method"], code="OK") == 1
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [line["reason"] for line in lines] == ["INVALID_TENSOR"] * 2
+
+
+async def test_a_request_that_ends_its_stream_is_counted_once(calls: Calls) -> None:
+    requests = iter([infer_request("affine", {"x": ROW}), infer_request("affine", {"wrong": ROW})])
+    call = calls.inference.ModelStreamInfer(requests, metadata=[("triton_grpc_error", "true")])
+    await failure(_read_all(call))
+    labels = {"method": "/inference.GRPCInferenceService/ModelStreamInfer", "reason": "INVALID_TENSOR"}
+    assert await calls.metric("menagerie_errors_total", **labels) == 1
+    assert await calls.metric("menagerie_errors_total", **labels, model="affine", version="1") == 1
+
+
+async def test_failures_of_a_forecast_stream_are_counted_by_their_reason(calls: Calls) -> None:
+    method = "/menagerie.v1.PredictionService/ForecastStream"
+    first = ForecastStreamRequest(model=model_pb2.ModelRef(name="load"))
+    bad = ForecastStreamRequest(reading=Reading(values={"load": math.nan, "temperature": 20.0}))
+    with json_lines() as stream:
+        await failure(_read_all(calls.predictions.ForecastStream(iter([first, bad]))))
+        await failure(_read_all(calls.predictions.ForecastStream(iter([bad]))))
+    for model, reason in (("load", "SERIES_NOT_FINITE"), ("", "MODEL_NAME_MISSING")):
+        assert await calls.metric("menagerie_errors_total", method=method, model=model, reason=reason) == 1
+    assert await calls.metric("menagerie_errors_total", method=method) == 2
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["reason"] for line in lines] == ["SERIES_NOT_FINITE", "MODEL_NAME_MISSING"]
+
+
+async def _read_all(call: AsyncIterable[Any]) -> list[Any]:
+    return [response async for response in call]
 
 
 async def test_build_info(calls: Calls) -> None:
