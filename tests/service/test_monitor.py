@@ -185,6 +185,8 @@ def test_bins_hold_equally_much() -> None:
     two = Distribution.of([0, 0, 0, 1])
     assert two
     assert (two.edges, two.shares) == ((1.0,), (0.75, 0.25))
+    assert Distribution.of([0] * 995 + [0.2, 0.5, 0.5, 1, 1]) == Distribution(edges=(0.2,), shares=(0.995, 0.005))
+    assert Distribution.of_counts([3, 4, 9], [1, 6, 3]) == Distribution.of([3, 4, 4, 4, 4, 4, 4, 9, 9, 9])
 
 
 def test_old_cards_are_valid_and_new_ones_are_checked() -> None:

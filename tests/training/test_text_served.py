@@ -1,0 +1,70 @@
+"""A trained text model on the server: what it says of texts that its vocabulary does not know reaches the metrics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from inference import grpc_service_pb2 as pb
+from tests.service.conftest import serving
+from training.pipelines.text import TextOutcome, train_text
+from training.text_settings import TextSettings
+
+TEXTS = ("a lovely film", "a boring film", "a lovely film number {}", "a boring film number {}")
+"""Half of them with a number that no other text has, which is a fifth of the words."""
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> TextOutcome:
+    """A run that published the model `films`."""
+    folder = tmp_path_factory.mktemp("films")
+    rows = [f"{TEXTS[number % 4].format(number)}\t{number % 2}\n" for number in range(120)]
+    (folder / "films.txt").write_text("".join(rows))
+    settings = TextSettings(
+        data=[folder / "films.txt"],
+        output=folder / "zoo",
+        runs=folder / "runs",
+        name="films",
+        min_count=1,
+        embedding_size=4,
+        hidden_size=4,
+        epochs=1,
+        validation_share=0.3,
+        device="cpu",
+    )
+    return train_text(settings, console=Console(quiet=True))
+
+
+@pytest.fixture
+def repository(outcome: TextOutcome) -> Path:
+    return outcome.published.path.parents[2]
+
+
+def test_the_reference_is_of_texts_that_the_vocabulary_is_not_made_of(outcome: TextOutcome) -> None:
+    reference = outcome.card.reference["unknown_token_rate"]
+    assert (reference.min, reference.max) == (0, pytest.approx(0.2))
+    assert reference.distribution
+    assert reference.distribution.edges == (reference.max,)
+
+
+async def test_unknown_words_are_out_of_range(repository: Path) -> None:
+    async with serving(repository) as calls:
+
+        async def out_of_range(*texts: str) -> float:
+            await calls.classify_texts(*texts, model="films")
+            quantity = {"model": "films", "quantity": "unknown_token_rate"}
+            return await calls.metric("menagerie_out_of_range_inputs_total", **quantity)
+
+        assert await out_of_range("A boring film number 1000", "film") == 0
+        assert await out_of_range("Colourless green ideas", "a lovely film", "sleep furiously") == 2
+
+
+async def test_the_tensor_api_shows_the_output(repository: Path) -> None:
+    async with serving(repository) as calls:
+        metadata = await calls.inference.ModelMetadata(pb.ModelMetadataRequest(name="films"))
+        config = (await calls.inference.ModelConfig(pb.ModelConfigRequest(name="films"))).config
+    assert [output.name for output in metadata.outputs] == ["probabilities", "logits", "unknown_token_rate"]
+    assert (metadata.outputs[2].datatype, list(metadata.outputs[2].shape)) == ("FP32", [-1])
+    assert (config.output[2].name, list(config.output[2].dims)) == ("unknown_token_rate", [])
