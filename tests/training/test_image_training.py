@@ -70,6 +70,8 @@ def test_a_folder_becomes_a_served_file(menagerie_train: Train, tmp_path: Path, 
     assert card.test_metrics["test_items"] == 9
     assert card.tried.keys() == {"float32", "int8"}
     assert card.provenance.split == "stratified by class, seed 0: 42 train / 9 validation / 9 test"
+    assert card.class_shares == pytest.approx({"blue": 1 / 3, "green": 1 / 3, "red": 1 / 3})
+    assert all(card.reference[channel].distribution for channel in ("red", "green", "blue"))
     for place in (tmp_path, pictures, weights):
         assert str(place) not in card.to_json()
     run = make_run(open_session(version.path))

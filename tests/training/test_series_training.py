@@ -83,6 +83,7 @@ def test_a_trained_model_forecasts(train: Train, table: Path, tmp_path: Path) ->
     assert mae[""] < mae["same_time_yesterday_"] < mae["last_value_"]
     assert card.test_metrics["test_windows"] == 160 - 24 + 1
     assert card.reference["temperature"].mean == pytest.approx(290, abs=5)
+    assert card.reference["temperature"].distribution
     run = make_run(open_session(path))
     assert check_golden(card, run) <= 1
     history = prepare_history({"temperature": read_table(table, ["temperature"]).values[:, 0]}, card.task)
