@@ -87,6 +87,7 @@ _TITLES = {
     "limits": {
         *("max_items_per_request", "max_message_mib", "max_inflight_mib", "max_image_pixels", "max_tensor_elements"),
         *("max_tensor_rank", "max_string_bytes", "max_streams", "max_sequences", "sequence_idle_seconds"),
+        "sequence_drain_seconds",
         "requests_per_second",
     },
     "operation": {"drain_seconds", "log_level", "log_format", "otlp_endpoint"},

@@ -93,6 +93,7 @@ class Server:
         self.table = ModelTable(
             *(self._start_model, self.metrics, settings.repository),
             control_mode=settings.control_mode,
+            sequence_seconds=settings.sequence_drain_seconds,
             scan=triton.scan,
         )
         self.readiness = Readiness(self.table)

@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     """Sequences of one model whose state is kept; a further one is refused with RESOURCE_EXHAUSTED."""
     sequence_idle_seconds: float = Field(default=60, gt=0, le=86_400)
     """A sequence is dropped when no step came for so long, where the model does not say otherwise."""
+    sequence_drain_seconds: float = Field(default=300, ge=0, le=86_400)
+    """How long a model that was replaced or unloaded stays for the sequences and forecast streams that began on it;
+    those that last longer end with ABORTED, SEQUENCE_LOST."""
     max_items_per_request: int = Field(default=256, ge=1)
     """Items (images, texts, tables, rows) of one request."""
     max_message_mib: int = Field(default=64, ge=1, le=1024)

@@ -45,6 +45,17 @@ def read_parameters(request: ModelInferRequest) -> Parameters:
     return Parameters(_timeout_seconds(request), _not_negative(request, "priority"), _step(request))
 
 
+def peek_step(request: ModelInferRequest) -> Step | None:
+    """The step that a request is, for those who look for its model; None also where `read_parameters` will refuse."""
+    if "sequence_id" not in request.parameters:
+        return None
+    try:
+        _check(request)
+    except InvalidTensorError:
+        return None
+    return _step(request)
+
+
 def wants_final_response(request: ModelInferRequest) -> bool:
     """Whether the caller wants to be told which response is the last one to its request."""
     return FINAL_RESPONSE in request.parameters and request.parameters[FINAL_RESPONSE].bool_param
@@ -79,7 +90,7 @@ def _step(request: ModelInferRequest) -> Step | None:
     kind = given["sequence_id"].WhichOneof("parameter_choice")
     key = given["sequence_id"].string_param if kind == "string_param" else _integer(given["sequence_id"])
     start, end = ("sequence_" + word in given and given["sequence_" + word].bool_param for word in ("start", "end"))
-    return Step(key, start, end) if key else None
+    return Step(key, start, end, any_version=not request.model_version) if key else None
 
 
 def _not_negative(request: ModelInferRequest, name: str) -> int:

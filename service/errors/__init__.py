@@ -7,6 +7,7 @@ ServiceError
 ├── SequenceError             INVALID_ARGUMENT    the request does not say which sequence it is a step of
 │   └── SequenceNotStartedError INVALID_ARGUMENT  the sequence is not known, and the request is no start
 ├── SequenceBrokenError       ABORTED             an earlier step of the sequence failed, this one was not run
+├── SequenceLostError         ABORTED             its model was replaced or unloaded, and could not wait longer
 ├── TooManySequencesError     RESOURCE_EXHAUSTED  as many sequences are alive as may be
 ├── InvalidItemsError         INVALID_ARGUMENT    some items of the request are bad; names each of them
 ├── MalformedMessageError     INVALID_ARGUMENT    the bytes are not the message that the RPC takes
@@ -64,7 +65,13 @@ from service.errors.runs import (
     OutOfMemoryError,
     QueueFullError,
 )
-from service.errors.sequences import SequenceBrokenError, SequenceError, SequenceNotStartedError, TooManySequencesError
+from service.errors.sequences import (
+    SequenceBrokenError,
+    SequenceError,
+    SequenceLostError,
+    SequenceNotStartedError,
+    TooManySequencesError,
+)
 from service.errors.server import DeviceError, DrainingError, StartError, UnexpectedError
 
 __all__ = [
@@ -90,6 +97,7 @@ __all__ = [
     "RequestError",
     "SequenceBrokenError",
     "SequenceError",
+    "SequenceLostError",
     "SequenceNotStartedError",
     "ServiceError",
     "StartError",

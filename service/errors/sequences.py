@@ -39,6 +39,21 @@ class SequenceBrokenError(ServiceError):
         )
 
 
+class SequenceLostError(ServiceError):
+    """The sequence began on a model that was replaced or unloaded, and lasted longer than that one could stay."""
+
+    code, reason = "ABORTED", "SEQUENCE_LOST"
+
+    def __init__(self, model: str, version: int, sequence: object = None) -> None:
+        self.name, self.version = model, version
+        what = "this stream" if sequence is None else f"sequence {sequence}"
+        super().__init__(
+            f"{what} began on version {version} of model {model!r} as it was before it was replaced or unloaded, and "
+            "lasted longer than the server's --sequence-drain-seconds; its state is gone: start it again",
+            metadata={"model": model, "version": version} | ({} if sequence is None else {"sequence": sequence}),
+        )
+
+
 class TooManySequencesError(ServiceError):
     """As many sequences of the model are alive as may be."""
 

@@ -27,7 +27,9 @@ from service.errors import (
 )
 from service.models.catalog import Found, ModelFolder, ScanRepository, look, stamp
 from service.models.entry import Entry, IndexRow, State
+from service.models.former import FormerModels
 from service.models.memory import trim
+from service.models.sequences import Step
 from service.models.served_model import ServedModel
 from service.telemetry.metrics import Metrics
 from zoo.errors import RepositoryError, ZooError
@@ -50,6 +52,7 @@ class ModelTable:
         repositories: Sequence[Path],
         *,
         control_mode: str = "none",
+        sequence_seconds: float = 0.0,
         scan: ScanRepository = scan,
     ) -> None:
         """An empty table.
@@ -59,6 +62,7 @@ class ModelTable:
             metrics: counts what happens.
             repositories: where versions are found.
             control_mode: "none", "poll" or "explicit"; only the last one lets callers load and unload.
+            sequence_seconds: how long a model that is replaced or unloaded stays for the sequences that began on it.
             scan: lists the versions of a repository.
         """
         self._start_model = start_model
@@ -69,7 +73,8 @@ class ModelTable:
         self._entries: dict[str, dict[int, Entry]] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._jobs: set[asyncio.Task[Any]] = set()
-        self._retiring: set[ServedModel] = set()
+        self._sequence_seconds = sequence_seconds
+        self._former = FormerModels()
         self.loaded = False
         """Whether the first load has ended."""
 
@@ -112,6 +117,30 @@ class ModelTable:
         if entry.model is None:
             raise ModelNotReadyError(name, entry.version, entry.state, entry.reason)
         return entry.model
+
+    def get_for(self, step: Step, name: str, version: int = 0) -> ServedModel:
+        """The served model for a step of a sequence: the one that the sequence began on, while it is alive there.
+
+        Raises:
+            ModelNotFoundError, VersionNotFoundError, ModelNotReadyError: as `get`.
+            SequenceLostError: the model that it began on had to go before it ended.
+        """
+        entry = self.find(name, version)
+        models = self._answering(entry, version)
+        if not step.start:
+            if home := self._former.home(step, entry.version, models):
+                return home
+            self._former.check_lost(step, name, version)
+        current = self.get(name, version)
+        if step.start:
+            self._former.restart(step, current, models)
+        return current
+
+    def _answering(self, entry: Entry, version: int) -> list[ServedModel]:
+        """The models that a sequence of callers who ask for this version may have begun on; 0: for any version."""
+        former = [model for model in self._former if model.name == entry.name and version in (0, model.version)]
+        others = [] if version else [other.model for other in self.versions(entry.name) if other is not entry]
+        return [model for model in (entry.model, *former, *others) if model]
 
     async def index(self) -> list[IndexRow]:
         """All versions that the table knows, and the models of the repositories that were never asked for."""
@@ -168,6 +197,8 @@ class ModelTable:
     async def unload(self, name: str) -> None:
         """Refuse new requests to all versions of a model, finish those it has, and give its memory back.
 
+        Sequences that are alive go on for a while; their model goes when they have ended, which is not waited for.
+
         Raises:
             ControlError: the control mode is not explicit.
             ModelNotFoundError: no model of that name was ever loaded.
@@ -197,6 +228,8 @@ class ModelTable:
             loaded = await asyncio.gather(*jobs)
             complete = not folder.problems and all(entries[number].model for number in folder.versions)
             for number in set(entries) - set(folder.versions) - set(folder.problems):
+                if entries[number].state is State.UNLOADING:
+                    continue
                 # A version that another one is to replace stays until that one serves.
                 if complete or not _is_on_disk(entries[number]):
                     self._job(self._remove(entries[number]))  # how long its requests take is nothing to wait for
@@ -206,11 +239,12 @@ class ModelTable:
         """Let go of a model that its repository does not hold any more."""
         async with self._locks[name]:
             for entry in self.versions(name):
-                self._job(self._remove(entry))
+                if entry.state is not State.UNLOADING:
+                    self._job(self._remove(entry))
 
     async def close(self, timeout_seconds: float) -> None:
         """Close every model, those that are being retired included."""
-        jobs, models = list(self._jobs), {*self.ready(), *self._retiring}
+        jobs, models = list(self._jobs), {*self.ready(), *self._former}
         for job in jobs:
             job.cancel()
         await asyncio.gather(*(model.close(timeout_seconds) for model in models))
@@ -235,8 +269,9 @@ class ModelTable:
         async with self._locks[name]:  # a load that is under way ends first
             if name not in self._entries:
                 raise ModelNotFoundError(name, sorted(self._entries))
-            leaving = [self._job(self._let_go(entry)) for entry in self.versions(name)]
-        await asyncio.gather(*leaving)
+            entries = [entry for entry in self.versions(name) if entry.state is not State.UNLOADING]
+            leaving = [(entry.model, self._job(self._let_go(entry))) for entry in entries]
+        await asyncio.gather(*(model.drained() if model and model.has_sequences else job for model, job in leaving))
 
     def _enter(self, folder: ModelFolder) -> None:
         """Show what a folder holds; what it serves already stays."""
@@ -288,15 +323,18 @@ class ModelTable:
         self._metrics.for_model(entry.name, entry.version).state(entry.state)
         self._count()
         if old:
+            self._former.add(old)
             self._job(self._retire(old))
 
     async def _let_go(self, entry: Entry) -> None:
         model, entry.model = entry.model, None
-        entry.state, entry.reason = State.UNLOADING, "finishes its requests"
+        entry.state = State.UNLOADING
+        entry.reason = "finishes its requests and sequences" if model and model.has_sequences else _FINISHES
         metrics = model.metrics if model else self._metrics.for_model(entry.name, entry.version)
         metrics.state(entry.state)
         self._count()
         if model:
+            self._former.add(model)
             await self._retire(model)
             log.info("model %s %d: unloaded", entry.name, entry.version)
         entry.state, entry.reason = State.UNLOADED, "unloaded"
@@ -313,11 +351,7 @@ class ModelTable:
                 del self._entries[entry.name]
 
     async def _retire(self, model: ServedModel) -> None:
-        self._retiring.add(model)
-        try:
-            await model.retire()
-        finally:
-            self._retiring.discard(model)
+        await self._former.retire(model, self._sequence_seconds)
         await asyncio.to_thread(trim)
 
     def _failed(self, entry: Entry, reason: str) -> None:
@@ -352,6 +386,7 @@ def _is_on_disk(entry: Entry) -> bool:
     return (entry.repository / entry.name / str(entry.version)).is_dir()
 
 
+_FINISHES = "finishes its requests"
 _INDEX_STATES = {State.LOADING: "LOADING", State.READY: "READY", State.UNLOADING: "UNLOADING"}
 
 

@@ -7,7 +7,8 @@ they were admitted to, and nothing is ever used again for another sequence.
 - Steps of one sequence run one after the other, in the order of their arrival; those of others run beside them.
 - A step that fails leaves the state as it was before, and fails those that already wait behind it, which would go on
   from a state that the caller does not know. A start that fails has started nothing.
-- A sequence ends with the step that says so, when nothing comes for `idle_seconds`, or when its id starts again.
+- A sequence ends with the step that says so, when nothing comes for `idle_seconds`, or when its id starts again; and
+  where its model has to go before that, see `service.models.former`.
 
 Knows neither gRPC nor what runs the steps.
 """
@@ -44,6 +45,8 @@ class Step:
     end: bool = False
     lasting: bool = False
     """Whether the sequence is kept however long nothing comes, since its caller is there and will `forget` it."""
+    any_version: bool = False
+    """Whether the caller left it to the server which version answers."""
 
 
 @dataclass(eq=False)
@@ -57,8 +60,10 @@ class _Ticket:
 class Sequence:
     """One sequence, from its start to its end."""
 
-    def __init__(self, state: Tensors) -> None:
+    def __init__(self, state: Tensors, *, any_version: bool) -> None:
         self.state = state
+        self.any_version = any_version
+        """Whether it began here because this version was the one to choose then."""
         self.line: list[_Ticket] = []
         """Steps that were admitted and are not answered yet, in the order of their arrival."""
         self.turn = asyncio.Lock()
@@ -99,9 +104,27 @@ class SequenceStore:
         self._max_sequences = max_sequences
         self._idle_seconds = idle_seconds
         self._live: dict[Hashable, Sequence] = {}
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     def __len__(self) -> int:
         return len(self._live)
+
+    def has(self, key: Hashable, *, any_version: bool = False) -> bool:
+        """Whether a sequence is alive; with `any_version` only one that began without a version's name counts."""
+        sequence = self._live.get(key)
+        return sequence is not None and (sequence.any_version or not any_version)
+
+    async def ended(self) -> None:
+        """Wait until no sequence is alive."""
+        await self._empty.wait()
+
+    def abandon(self) -> list[Hashable]:
+        """End every sequence, and say which they were; steps that were admitted are still run."""
+        keys = list(self._live)
+        for key, sequence in list(self._live.items()):
+            self._drop(key, sequence, "lost")
+        return keys
 
     async def run(self, step: Step, deadline: float | None, compute: Compute) -> Tensors:
         """Run a step when the earlier ones of its sequence are done, and keep the state that it leaves.
@@ -142,8 +165,9 @@ class SequenceStore:
         """Forget every sequence."""
         for sequence in self._live.values():
             sequence.stop_timer()
+        self._metrics.sequences(-len(self._live))
         self._live.clear()
-        self._metrics.sequences(0)
+        self._empty.set()
 
     def _admit(self, step: Step) -> Sequence:
         sequence = self._live.get(step.id)
@@ -152,8 +176,9 @@ class SequenceStore:
                 self._drop(step.id, sequence, "restarted")
             elif len(self._live) >= self._max_sequences:
                 raise TooManySequencesError(self._max_sequences, retry_seconds=min(self._idle_seconds, 30.0))
-            sequence = self._live[step.id] = Sequence(self._initial_state())
-            self._metrics.sequences(len(self._live))
+            sequence = self._live[step.id] = Sequence(self._initial_state(), any_version=step.any_version)
+            self._empty.clear()
+            self._metrics.sequences(+1)
         elif sequence is None:
             raise SequenceNotStartedError(step.id, self._model)
         sequence.stop_timer()
@@ -178,7 +203,9 @@ class SequenceStore:
         sequence.stop_timer()
         del self._live[key]
         self._metrics.sequence_ended(reason)
-        self._metrics.sequences(len(self._live))
+        self._metrics.sequences(-1)
+        if not self._live:
+            self._empty.set()
 
     @asynccontextmanager
     async def _turn(self, sequence: Sequence, deadline: float | None) -> AsyncIterator[None]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from service.errors import (
     InferenceError,
     NotANumberError,
     QueueFullError,
+    SequenceLostError,
     ServiceError,
     TaskMismatchError,
 )
@@ -110,11 +112,19 @@ class ServedModel:
             max_runs=runs,
         )
         sequence = self.settings.sequence
-        self._stepper = sequence and Stepper(
-            *(name, sequence, loaded.graph, self._batcher, metrics),
-            max_sequences=settings.max_sequences,
-            idle_seconds=settings.sequence_idle_seconds,
-            check=self._check_outputs,
+        self._streams: set[object] = set()
+        self._no_streams = asyncio.Event()
+        self._no_streams.set()
+        self._abandoned = False
+        self._stepper = (
+            Stepper(
+                *(name, sequence, loaded.graph, self._batcher, metrics),
+                max_sequences=settings.max_sequences,
+                idle_seconds=settings.sequence_idle_seconds,
+                check=self._check_outputs,
+            )
+            if sequence
+            else None
         )
 
     @property
@@ -197,7 +207,12 @@ class ServedModel:
             history: rows as `prepare_history` gives them, [window, features].
             deadline: time of the event loop at which the caller stops waiting.
             step: of which stream; passed over by a model that keeps no state.
+
+        Raises:
+            ServiceError: as `Batcher.submit` and `Stepper.run`; SequenceLostError where the model has to go.
         """
+        if self._abandoned:
+            raise SequenceLostError(self.name, self.version)
         inputs: Tensors = {SERIES_INPUT: history[None]}
         if self._stepper:
             outputs = await self._stepper.run(step, inputs, (FORECAST,), deadline)
@@ -206,10 +221,31 @@ class ServedModel:
         forecast: NDArray[np.float32] = _finite(outputs[FORECAST])[0]
         return forecast
 
-    def forget(self, key: object) -> None:
+    def open_stream(self, stream: object) -> None:
+        """A stream of forecasts begins, for which the model stays until `close_stream`."""
+        self._streams.add(stream)
+        self._no_streams.clear()
+
+    def close_stream(self, stream: object) -> None:
+        """It has ended: its state goes, if it has one."""
+        self.forget(stream)
+        self._streams.discard(stream)
+        if not self._streams:
+            self._no_streams.set()
+
+    def forget(self, key: Hashable) -> None:
         """Drop the state of a sequence, if there is one."""
         if self._stepper:
             self._stepper.forget(key)
+
+    def has_sequence(self, key: Hashable, *, any_version: bool = False) -> bool:
+        """Whether a sequence is alive here; with `any_version` only one that began without a version's name counts."""
+        return self._stepper is not None and self._stepper.sequences.has(key, any_version=any_version)
+
+    @property
+    def has_sequences(self) -> bool:
+        """Whether sequences are alive here, or streams of forecasts are open."""
+        return bool(self._streams) or (self._stepper is not None and len(self._stepper.sequences) > 0)
 
     async def infer(
         self,
@@ -267,6 +303,26 @@ class ServedModel:
         # Probing a slow model takes a twentieth of its time at most.
         self._fresh_seconds = max(FRESH_SECONDS, 20 * (loop.time() - start))
         return True
+
+    async def finish_sequences(self, timeout_seconds: float) -> list[Hashable]:
+        """Wait until the sequences and streams that began here have ended, and give up those that last longer.
+
+        Returns:
+            The ids of the sequences that were given up.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                while self.has_sequences:
+                    await self._no_streams.wait()
+                    if self._stepper:
+                        await self._stepper.sequences.ended()
+        self._abandoned = True
+        lost = self._stepper.sequences.abandon() if self._stepper else []
+        return [key for key in lost if key not in self._streams]
+
+    async def drained(self) -> None:
+        """Wait until no request is being answered."""
+        await self._batcher.drained()
 
     async def retire(self) -> None:
         """Answer everybody who still comes, which is nobody once the table gives another model, then close."""

@@ -95,6 +95,11 @@ class Stepper:
         """End a sequence without a step, if it is alive."""
         self._store.forget(key)
 
+    @property
+    def sequences(self) -> SequenceStore:
+        """Those that are alive."""
+        return self._store
+
     def close(self) -> None:
         """Forget every sequence."""
         self._store.close()

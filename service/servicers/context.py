@@ -17,6 +17,11 @@ def deadline_of(context: Any) -> float | None:
 
 def announce(model: ServedModel) -> ServedModel:
     """Tell those who count and log the RPC which model answers it."""
-    call = current_call.get()
-    call.model, call.version = model.name, str(model.version)
+    blame(model.name, model.version)
     return model
+
+
+def blame(name: str, version: int) -> None:
+    """Tell them which model of the server's it was that cannot answer."""
+    call = current_call.get()
+    call.model, call.version = name, str(version)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from inference import grpc_service_pb2_grpc
 from service.convert import tensor_requests
-from service.errors import ModelNotFoundError, ModelNotReadyError, ServiceError, VersionNotFoundError
+from service.errors import (
+    ModelNotFoundError,
+    ModelNotReadyError,
+    SequenceLostError,
+    ServiceError,
+    VersionNotFoundError,
+)
 from service.models.entry import Entry
 from service.models.model_table import ModelTable
 from service.models.readiness import Readiness
+from service.models.sequences import Step
 from service.models.served_model import ServedModel
-from service.servicers.context import announce
+from service.servicers.context import announce, blame
 from service.settings import Settings
 
 _UNKNOWN = "Request for unknown model:"
@@ -24,8 +31,8 @@ class TableServicer(grpc_service_pb2_grpc.GRPCInferenceServiceServicer):
         self._settings = settings
         self._version = version
 
-    def _find(self, name: str, version_text: str) -> ServedModel:
-        """The model that answers.
+    def _find(self, name: str, version_text: str, step: Step | None = None) -> ServedModel:
+        """The model that answers, or that a step of a sequence belongs to.
 
         Raises:
             ServiceError: it is not there, or not ready; with the texts that existing clients know.
@@ -34,7 +41,12 @@ class TableServicer(grpc_service_pb2_grpc.GRPCInferenceServiceServicer):
         try:
             if number == 0:
                 raise VersionNotFoundError(name, 0, [])
+            if step:
+                return announce(self._table.get_for(step, name, number or 0))
             return announce(self._table.get(name, number or 0))
+        except SequenceLostError as exc:
+            blame(exc.name, exc.version)
+            raise
         except (ModelNotFoundError, VersionNotFoundError) as exc:
             raise reworded(exc) from None
         except ModelNotReadyError as exc:

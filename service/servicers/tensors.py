@@ -55,7 +55,7 @@ class TensorRpcs(TableServicer):
             yield response
 
     async def _infer(self, request: pb.ModelInferRequest, rpc_deadline: float | None) -> pb.ModelInferResponse:
-        model = self._find(request.model_name, request.model_version)
+        model = self._find(request.model_name, request.model_version, tensor_parameters.peek_step(request))
         with model.metrics.request():
             with model.metrics.timed("decode"):
                 parameters = tensor_parameters.read_parameters(request)

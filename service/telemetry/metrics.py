@@ -79,7 +79,7 @@ class Metrics:
         self.rejected = self._counter("rejected_requests", "Requests refused as the queue was full", *MODEL)
         self.sequences = self._gauge("sequences", "Sequences whose state the server keeps", *MODEL)
         self.sequences_ended = self._counter(
-            "sequences_ended", "Sequences by how they ended: ended, idle, restarted, failed", *MODEL, "reason"
+            "sequences_ended", "Sequences by how they ended: ended, idle, restarted, failed, lost", *MODEL, "reason"
         )
         self.retried = self._counter("retried_batches", "Failed batches that were run again one by one", *MODEL)
         self.models_ready = self._gauge("models_ready", "Model versions that answer requests")
@@ -234,8 +234,8 @@ class ModelMetrics:
 
     def queued(self, rows: int) -> None:
         """This many rows wait."""
+        self._queue_rows.inc(rows - self.rows_waiting)  # a model that is being replaced may have some too
         self.rows_waiting = rows
-        self._queue_rows.set(rows)
 
     def dropped(self, reason: str) -> None:
         """Work was dropped before compute: "cancelled" or "expired"."""
@@ -245,12 +245,12 @@ class ModelMetrics:
         """A request was refused at the door."""
         self._rejected.inc()
 
-    def sequences(self, alive: int) -> None:
-        """So many sequences are alive."""
-        self._metrics.sequences.labels(*self._labels).set(alive)
+    def sequences(self, more: int) -> None:
+        """So many sequences more are alive."""
+        self._metrics.sequences.labels(*self._labels).inc(more)
 
     def sequence_ended(self, reason: str) -> None:
-        """A sequence is gone: "ended", "idle", "restarted" or "failed"."""
+        """A sequence is gone: "ended", "idle", "restarted", "failed" or "lost"."""
         self._metrics.sequences_ended.labels(*self._labels, reason).inc()
 
     def retried(self) -> None:

@@ -10,11 +10,12 @@ from tests.service.plain_graphs import Shape, make_model
 GRU_INPUT, GRU_HIDDEN = 3, 4
 
 
-def accumulator(axes: Shape = ("batch", 1)) -> bytes:
-    """INPUT float32, STATE_IN float32, START and END int32, ID int64 -> OUTPUT = STATE_IN + INPUT, which is
+def accumulator(axes: Shape = ("batch", 1), *, bonus: float = 0) -> bytes:
+    """INPUT float32, STATE_IN float32, START and END int32, ID int64 -> OUTPUT = STATE_IN + INPUT + bonus, which is
     STATE_OUT too; FACTS int64 = 1000 ID + 10 START + END."""
     nodes = [
-        helper.make_node("Add", ["INPUT", "STATE_IN"], ["OUTPUT"]),
+        helper.make_node("Add", ["INPUT", "STATE_IN"], ["sum"]),
+        helper.make_node("Add", ["sum", "bonus"], ["OUTPUT"]),
         helper.make_node("Identity", ["OUTPUT"], ["STATE_OUT"]),
         helper.make_node("Cast", ["START"], ["start"], to=TensorProto.INT64),
         helper.make_node("Cast", ["END"], ["end"], to=TensorProto.INT64),
@@ -24,6 +25,7 @@ def accumulator(axes: Shape = ("batch", 1)) -> bytes:
         helper.make_node("Add", ["both", "end"], ["FACTS"]),
     ]
     constants = [
+        helper.make_tensor("bonus", TensorProto.FLOAT, [], [bonus]),
         helper.make_tensor("thousand", TensorProto.INT64, [], [1000]),
         helper.make_tensor("ten", TensorProto.INT64, [], [10]),
     ]
