@@ -75,6 +75,7 @@ _TITLES = {
     "models": {
         *("repository", "device", "control_mode", "load_model", "poll_seconds", "model_metrics"),
     },
+    "GPU": {"gpu_memory_mib", "tf32", "cuda_graphs", "tensorrt", "cache_dir"},
     "addresses": {"host", "port", "metrics_port", "server_name"},
     "security": {
         *("insecure", "tls_certificate", "tls_key", "tls_client_ca", "tokens", "public_health", "public_reflection"),
@@ -95,6 +96,7 @@ _TITLES = {
 """What --help shows together. A new field belongs into one of these."""
 _METAVARS = {
     "repository": "DIR",
+    "cache_dir": "DIR",
     "host": "HOST",
     "device": "DEVICE",
     "server_name": "NAME",

@@ -30,6 +30,7 @@ from menagerie.v1 import (
 from service import triton
 from service.backend.contract import Backend, Device
 from service.backend.device import CPU, choose_device
+from service.backend.engine import Engine
 from service.backend.onnx import OnnxBackend
 from service.errors import DeviceError, StartError
 from service.health import HealthServicer
@@ -87,7 +88,7 @@ class Server:
         self._tracing = choose_tracing(settings.otlp_endpoint, name=settings.server_name)
         self.metrics = Metrics()
         self.metrics.build_info.labels(version("menagerie"), platform.python_version()).set(1)
-        self._choice = choose_device(settings.device)
+        self._device = choose_device(settings.device, tensorrt=settings.tensorrt)
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self._loaders = ThreadPoolExecutor(settings.compute_threads, thread_name_prefix="load")
         self.table = ModelTable(
@@ -210,39 +211,48 @@ class Server:
         settings = triton.read_model_settings(found.path.parents[1], config)
         for note in settings.notes:
             log.info("model %s %d: %s", found.name, found.version, note)
-        instances = settings.instances or self.settings.instances
-        settings = replace(settings, instances=instances)
-        device = self._place(settings)
-        threads = max(self.settings.compute_threads // instances, 1)
-        open_backend = partial(self._open, device=device, threads=threads)
+        settings = replace(settings, instances=settings.instances or self.settings.instances)
+        open_backend = partial(self._open, device=self._place(settings), engine=self._engine(settings))
         return load_model(found.path, open_backend, max_batch_rows=self.settings.max_batch_size, settings=settings)
+
+    def _engine(self, model: ModelSettings) -> Engine:
+        """How a model is run: as its configuration has it, and else as the server has it."""
+        settings = self.settings
+        return Engine(
+            threads=max(settings.compute_threads // (model.instances or 1), 1),
+            gpu_memory_bytes=model.gpu_memory_bytes or settings.gpu_memory_mib * 2**20 or None,
+            tf32=settings.tf32,
+            cuda_graphs=settings.cuda_graphs or model.cuda_graphs,
+            tensorrt=settings.tensorrt,
+            cache=settings.cache_dir,
+        )
 
     def _place(self, settings: ModelSettings) -> Device:
         """Where a model runs: on the server's device, or on the CPU if its configuration says so."""
-        device = self._choice.device
+        device = self._device
         if settings.placement is Placement.CPU:
             return CPU
-        ordinal = int(device.name.partition(":")[2] or -1)
-        if settings.placement is Placement.GPU and ordinal < 0:
+        if settings.placement is Placement.GPU and device == CPU:
             raise DeviceError(f"instance_group.kind is KIND_GPU, but this server runs on {device.name}")
-        if settings.gpus and ordinal >= 0 and ordinal not in settings.gpus:
+        if settings.gpus and device != CPU and device.ordinal not in settings.gpus:
             raise DeviceError(f"instance_group.gpus is {list(settings.gpus)}, but this server runs on {device.name}")
         return device
 
-    def _open(self, path: Path, *, device: Device, threads: int) -> Backend:
+    def _open(self, path: Path, *, device: Device, engine: Engine) -> Backend:
         try:
-            return OnnxBackend(path, device, threads=threads)
+            return OnnxBackend(path, device, engine)
         except DeviceError as exc:
-            if self.settings.device != "auto":
+            if self.settings.device != "auto" or device == CPU:
                 raise
             log.warning("%s: %s; it runs on the CPU", path, exc)
-            return OnnxBackend(path, CPU, threads=threads)
+            return OnnxBackend(path, replace(CPU, note=exc.message), engine)
 
     def _announce_device(self) -> None:
-        device, note = self._choice.device, self._choice.note
+        device = self._device
         self.metrics.device.labels(device.name, device.provider).set(1)
+        self.metrics.device_fallback.set(bool(device.note))
         threads = f"{self.settings.compute_threads} threads" if device == CPU else device.provider
-        log.info("device %s (%s)%s", device.name, threads, f": {note}" if note else "")
+        log.info("device %s (%s)%s", device.name, threads, f": {device.note}" if device.note else "")
 
     def _build_grpc(self) -> grpc.aio.Server:
         server = grpc.aio.server(interceptors=[self._interceptor], options=_grpc_options(self.settings))

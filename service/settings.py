@@ -39,6 +39,21 @@ class Settings(BaseSettings):
     device: str = "auto"
     """Where models run: auto, cpu, cuda or cuda:N. auto takes CUDA where it works and says what is in use; cuda
     without a working device is an error."""
+    gpu_memory_mib: int = Field(default=0, ge=0)
+    """The most that one model takes of the GPU's memory, in MiB; 0: what it needs. A model's gpu_mem_limit counts
+    instead. A batch that needs more is run in halves."""
+    tf32: bool = False
+    """Whether float32 products on a GPU keep 10 bits of mantissa only: faster, with errors up to 1e-3. A model whose
+    golden samples are not reproduced that way is not served."""
+    cuda_graphs: bool = False
+    """Whether runs on a GPU are recorded once for each batch size and replayed, which is faster for small models, one
+    run at a time. Models that do not run on the GPU as a whole do without."""
+    tensorrt: bool = False
+    """Whether TensorRT runs what it can on a GPU; its libraries have to be there. It builds an engine for each model
+    when that is first loaded, which takes minutes; see --cache-dir."""
+    cache_dir: Path | None = None
+    """Folder for the engines that TensorRT builds, by the hash of the model and the releases of the libraries. Empty:
+    they are built at every start."""
     max_batch_size: int = Field(default=32, ge=1, le=4096)
     """Rows that one run of a model may have."""
     instances: int = Field(default=1, ge=1, le=64)

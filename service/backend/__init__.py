@@ -1,1 +1,1 @@
-"""What runs a model. `contract` is what the rest of the server knows; `onnx` is the one module with ONNX Runtime."""
+"""What runs a model. `contract` is what the rest of the server knows; everything that knows ONNX Runtime is here."""

@@ -17,11 +17,6 @@ _ONNX_BFLOAT16 = 16
 """TensorProto.BFLOAT16."""
 
 
-def has_bfloat16(signature: Signature) -> bool:
-    """Whether the model needs `run`."""
-    return any(spec.datatype == "BF16" for spec in (*signature.inputs, *signature.outputs))
-
-
 def run(session: Any, signature: Signature, names: Sequence[str], inputs: Tensors, options: Any) -> list[Any]:
     """What `session.run` does, for a model that has BF16 inputs or outputs."""
     values = {name: _to_ort(value, _is_bfloat16(signature, name)) for name, value in inputs.items()}

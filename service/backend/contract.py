@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -74,6 +74,18 @@ class Device:
     """ "cpu" or "cuda:0"."""
     provider: str
     """The execution provider of ONNX Runtime in use."""
+    note: str = field(default="", compare=False)
+    """Why it is not a better one; empty: it is what was asked for."""
+
+    @property
+    def kind(self) -> str:
+        """ "cpu" or "cuda"."""
+        return self.name.partition(":")[0]
+
+    @property
+    def ordinal(self) -> int:
+        """Which one of its kind."""
+        return int(self.name.partition(":")[2] or 0)
 
 
 class Backend(Protocol):

@@ -10,19 +10,22 @@ import contextlib
 import ctypes
 import io
 import logging
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
 from service.backend.contract import Device
+from service.backend.driver import load_driver
+from service.backend.engine import Engine
+from service.backend.providers import CPU_PROVIDER, CUDA_PROVIDER, TENSORRT_PROVIDER, cuda_providers, tensorrt_version
 from service.errors import DeviceError
 
 log = logging.getLogger(__name__)
 
-CPU = Device("cpu", "CPUExecutionProvider")
-CUDA_PROVIDER = "CUDAExecutionProvider"
+CPU = Device("cpu", CPU_PROVIDER)
 
 PROBE_MODEL = bytes.fromhex(
     "08083a320a0b0a017812017922034e65671201675a0f0a0178120a0a08080112040a020801620f0a0179120a0a08080112040a02080142040a0010"
@@ -30,31 +33,11 @@ PROBE_MODEL = bytes.fromhex(
 )
 """An ONNX model: y = -x, float32 [1]. tests/service/test_backend.py builds the same with the onnx package."""
 
+_WARNINGS = 2
+"""The severity that ONNX Runtime logs from by default."""
 
-@dataclass(frozen=True)
-class Choice:
-    """The device that will be used, and why it is not a better one."""
-
-    device: Device
-    note: str = ""
-
-
-def choose_device(wanted: str) -> Choice:
-    """Find the device for "auto", "cpu", "cuda" or "cuda:N".
-
-    Raises:
-        DeviceError: CUDA was asked for by name and does not work.
-    """
-    if wanted == "cpu":
-        return Choice(CPU)
-    ordinal = int(wanted.partition(":")[2] or 0)
-    try:
-        check_cuda(ordinal)
-    except DeviceError as exc:
-        if wanted != "auto":
-            raise DeviceError(f"--device {wanted}: {exc.message}; cpu works, auto takes what works") from exc
-        return Choice(CPU, note=exc.message)
-    return Choice(Device(f"cuda:{ordinal}", CUDA_PROVIDER))
+CheckCuda = Callable[[int], None]
+"""Raises DeviceError where the CUDA device of that number does not work."""
 
 
 def check_cuda(ordinal: int) -> None:
@@ -63,18 +46,18 @@ def check_cuda(ordinal: int) -> None:
     Raises:
         DeviceError: there is no such device, or ONNX Runtime cannot use it.
     """
-    count = _count_devices()
+    count = load_driver().devices
     if ordinal >= count:
         raise DeviceError(f"there is no CUDA device {ordinal}, this machine has {count}")
     if CUDA_PROVIDER not in onnxruntime.get_available_providers():
         raise DeviceError("this ONNX Runtime is built without CUDA; install onnxruntime-gpu instead of onnxruntime")
     _preload_libraries()
     try:
-        session = onnxruntime.InferenceSession(
-            PROBE_MODEL, providers=[(CUDA_PROVIDER, provider_options(CUDA_PROVIDER, ordinal))], enable_fallback=0
-        )
+        with _quiet_runtime():
+            providers = cuda_providers(ordinal, Engine())
+            session = onnxruntime.InferenceSession(PROBE_MODEL, providers=providers, enable_fallback=0)
         if session.get_providers()[0] != CUDA_PROVIDER:
-            raise DeviceError("ONNX Runtime cannot load its CUDA libraries; CUDA and cuDNN have to be installed")
+            raise DeviceError(_what_is_missing())
         (negative,) = session.run(None, {"x": np.ones(1, np.float32)})
     except DeviceError:
         raise
@@ -84,36 +67,44 @@ def check_cuda(ordinal: int) -> None:
         raise DeviceError(f"CUDA device {ordinal} computes wrong results")
 
 
-def provider_options(provider: str, ordinal: int) -> dict[str, Any]:
-    """Options of ONNX Runtime for a provider."""
-    if provider != CUDA_PROVIDER:
-        return {}
-    # HEURISTIC: the default, EXHAUSTIVE, spends seconds on the first request of every new shape.
-    # kSameAsRequested: the default doubles the arena every time it grows.
-    # No TF32: its 10 bits of mantissa are more than the golden samples of a float32 model tolerate.
-    return {
-        "device_id": str(ordinal),
-        "cudnn_conv_algo_search": "HEURISTIC",
-        "arena_extend_strategy": "kSameAsRequested",
-        "use_tf32": "0",
-    }
+def choose_device(wanted: str, *, tensorrt: bool = False, check: CheckCuda = check_cuda) -> Device:
+    """Find the device for "auto", "cpu", "cuda" or "cuda:N"; its note says why it is not a better one.
 
-
-def _count_devices() -> int:
-    """CUDA devices that the driver shows.
+    Args:
+        wanted: as above; auto is the first CUDA device if it works, and the CPU if not.
+        tensorrt: whether TensorRT has to be there for a CUDA device.
+        check: looks whether a CUDA device works.
 
     Raises:
-        DeviceError: there is no driver, or it shows none.
+        DeviceError: what was asked for by name does not work.
     """
+    if wanted == "cpu":
+        return CPU
+    ordinal = int(wanted.partition(":")[2] or 0)
     try:
-        driver = ctypes.CDLL("libcuda.so.1")
+        check(ordinal)
+    except DeviceError as exc:
+        if wanted != "auto":
+            raise DeviceError(f"--device {wanted}: {exc.message}; cpu works, auto takes what works") from exc
+        return replace(CPU, note=exc.message)
+    if tensorrt:
+        tensorrt_version()
+    return Device(f"cuda:{ordinal}", TENSORRT_PROVIDER if tensorrt else CUDA_PROVIDER)
+
+
+def _what_is_missing() -> str:
+    """Why ONNX Runtime did not take CUDA, which it writes to standard error only.
+
+    Not to be called before it tried: its libraries have to be loaded in its own order, or it crashes.
+    """
+    folder = Path(onnxruntime.__file__).parent / "capi"
+    try:
+        ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), mode=ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(str(folder / "libonnxruntime_providers_cuda.so"))
     except OSError as exc:
-        raise DeviceError("no CUDA device here: the NVIDIA driver (libcuda.so.1) is not installed") from exc
-    count = ctypes.c_int(0)
-    status = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
-    if status or not count.value:
-        raise DeviceError(f"no CUDA device here: the driver shows {count.value} devices (status {status})")
-    return count.value
+        way_out = f"pip install 'menagerie[cuda]', or install CUDA {onnxruntime.cuda_version} and cuDNN 9"
+        return f"ONNX Runtime cannot load its CUDA libraries: {exc}; {way_out}"
+    return f"ONNX Runtime does not take CUDA; it is built for CUDA {onnxruntime.cuda_version}, is the driver older?"
 
 
 def _preload_libraries() -> None:
@@ -123,3 +114,13 @@ def _preload_libraries() -> None:
         onnxruntime.preload_dlls()
     for line in filter(None, printed.getvalue().splitlines()):
         log.debug("onnxruntime.preload_dlls: %s", line)
+
+
+@contextlib.contextmanager
+def _quiet_runtime() -> Iterator[None]:
+    """Within, ONNX Runtime writes nothing to standard error."""
+    onnxruntime.set_default_logger_severity(4)
+    try:
+        yield
+    finally:
+        onnxruntime.set_default_logger_severity(_WARNINGS)

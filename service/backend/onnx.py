@@ -1,9 +1,11 @@
-"""ONNX Runtime as a backend. With `device`, the only module of the server that reaches it."""
+"""ONNX Runtime as a backend."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,57 +13,52 @@ import numpy as np
 import onnxruntime
 
 from service.backend import bfloat16
-from service.backend.contract import Device, Signature, Tensors, TensorSpec
-from service.backend.device import CPU, CUDA_PROVIDER, provider_options
-from service.errors import DeviceError, InferenceError, OutOfMemoryError
+from service.backend.binding import BoundRuns
+from service.backend.buffers import page_locked
+from service.backend.contract import Device, Signature, Tensors
+from service.backend.cuda_graphs import GraphRuns
+from service.backend.device import CPU
+from service.backend.engine import Engine
+from service.backend.opening import is_out_of_memory, one_line, open_session
+from service.backend.providers import CPU_PROVIDER, cuda_providers
+from service.backend.shapes import OutputShapes
+from service.backend.signature import Axes, make_signature, read_axes
+from service.errors import InferenceError, OutOfMemoryError
 from zoo.errors import PackageError
 
-_DATATYPES = {
-    "tensor(bool)": "BOOL",
-    "tensor(uint8)": "UINT8",
-    "tensor(uint16)": "UINT16",
-    "tensor(uint32)": "UINT32",
-    "tensor(uint64)": "UINT64",
-    "tensor(int8)": "INT8",
-    "tensor(int16)": "INT16",
-    "tensor(int32)": "INT32",
-    "tensor(int64)": "INT64",
-    "tensor(float16)": "FP16",
-    bfloat16.BFLOAT16: "BF16",
-    "tensor(float)": "FP32",
-    "tensor(double)": "FP64",
-    "tensor(string)": "BYTES",
-}
-_OUT_OF_MEMORY = re.compile(r"(?i)out of memory|failed to allocate memory|bad.?alloc|ALLOC_FAILED|Available memory of")
-_CHUNK_BYTES = 2**20
-_NOWHERE = "/nonexistent/external-data-is-refused"
+log = logging.getLogger(__name__)
+
+Run = Callable[[Sequence[str], Tensors, Any], list[Any]]
+"""As `InferenceSession.run`: wanted outputs, inputs, options of the run -> the outputs in order."""
 
 
 class OnnxBackend:
     """One session of ONNX Runtime."""
 
-    def __init__(self, path: Path, device: Device = CPU, *, threads: int = 1) -> None:
+    def __init__(self, path: Path, device: Device = CPU, engine: Engine | None = None) -> None:
         """Open a model file.
 
         Args:
             path: the file; data beside it (external data) are refused, since they could lead anywhere.
             device: where to run it.
-            threads: cores that one run may use.
+            engine: how to run it; default: on one core.
 
         Raises:
             PackageError: ONNX Runtime refuses the file, or it takes or gives what cannot be sent.
-            DeviceError: the session does not use the device.
+            DeviceError: the session does not use the device, or does not fit into its memory.
         """
-        self._session: Any = _open(path, device, threads)
-        provider = self._session.get_providers()[0]
-        if provider != device.provider:
-            raise DeviceError(f"the model does not run on {device.name}: ONNX Runtime chose {provider}")
         self.device = device
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        self.signature = make_signature([_axes(node) for node in inputs], [_axes(node) for node in outputs])
-        self._has_bfloat16 = bfloat16.has_bfloat16(self.signature)
+        engine = engine or Engine()
+        session, graphs = _open(path, device, engine)
+        self._session: Any = session
+        inputs, outputs = _axes(session)
+        self.signature = make_signature(inputs, outputs)
+        self._run = _choose_run(session, self.signature, OutputShapes(inputs, outputs), device, graphs=graphs)
         self._output_names = [spec.name for spec in self.signature.outputs]
-        self._options = onnxruntime.RunOptions()
+        self._options, self._shrinking = onnxruntime.RunOptions(), onnxruntime.RunOptions()
+        arena = "cpu:0" if device.kind == "cpu" else f"gpu:{device.ordinal}"
+        self._shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", arena)
+        self._memory_ran_out = False
 
     def run(self, inputs: Tensors, outputs: Sequence[str] = ()) -> Tensors:
         """Run the graph once; `outputs` empty: all.
@@ -71,107 +68,64 @@ class OnnxBackend:
         """
         names = list(outputs) or self._output_names
         try:
-            if self._has_bfloat16:
-                values = bfloat16.run(self._session, self.signature, names, inputs, self._options)
-            else:
-                values = self._session.run(names, inputs, self._options)
+            values = self._run(names, inputs, self._next_options())
+        except InferenceError:
+            raise
         except Exception as exc:  # ONNX Runtime's exceptions have no common base of their own
-            kind = OutOfMemoryError if _is_out_of_memory(exc) else InferenceError
-            raise kind(f"{type(exc).__name__}: {_one_line(exc)}") from exc
+            self._memory_ran_out = is_out_of_memory(exc)
+            kind = OutOfMemoryError if self._memory_ran_out else InferenceError
+            raise kind(f"{type(exc).__name__}: {one_line(exc)}") from exc
         return {name: np.asarray(value) for name, value in zip(names, values, strict=True)}
 
     def close(self) -> None:
         """End a run that is under way, and give memory back when it has ended."""
-        self._options.terminate = True
-        self._session = None
+        self._options.terminate = self._shrinking.terminate = True
+        self._session, self._run = None, _closed
+
+    def _next_options(self) -> onnxruntime.RunOptions:
+        """After a run that did not fit into memory, the next one gives back what the arena got for it in vain."""
+        if not self._memory_ran_out:
+            return self._options
+        self._memory_ran_out = False
+        return self._shrinking
 
 
-Axes = tuple[str, str, tuple[int | str | None, ...]]
-"""Name, datatype and shape of a tensor, whose free axes have a name or None."""
+def _axes(session: onnxruntime.InferenceSession) -> tuple[list[Axes], list[Axes]]:
+    return [read_axes(node) for node in session.get_inputs()], [read_axes(node) for node in session.get_outputs()]
 
 
-def make_signature(inputs: Sequence[Axes], outputs: Sequence[Axes]) -> Signature:
-    """Describe a graph and find its batch axis."""
-    max_batch = _max_batch(inputs, outputs)
-    return Signature(
-        tuple(_spec(axes, batched=max_batch != 0) for axes in inputs),
-        tuple(_spec(axes, batched=max_batch != 0) for axes in outputs),
-        max_batch,
-    )
+def _open(path: Path, device: Device, engine: Engine) -> tuple[onnxruntime.InferenceSession, bool]:
+    """A session, and whether it has CUDA graphs, which not every model can have."""
+    if device.kind == "cpu":
+        return open_session(path, [(CPU_PROVIDER, {})], engine.threads), False
+    if engine.cuda_graphs:
+        try:
+            session = open_session(path, cuda_providers(device.ordinal, engine, path), engine.threads)
+            if OutputShapes(*_axes(session)).all_known:
+                return session, True
+            reason = "the shape of an output is known after the run only"
+        except PackageError as exc:
+            if "graph capture" not in str(exc):
+                raise
+            reason = "not all of it runs on the GPU"
+        log.info("%s: runs without CUDA graphs, as %s", path, reason)
+    engine = replace(engine, cuda_graphs=False)
+    return open_session(path, cuda_providers(device.ordinal, engine, path), engine.threads), False
 
 
-def _max_batch(inputs: Sequence[Axes], outputs: Sequence[Axes]) -> int | None:
-    """The batch axis is the first one, if it is free in all tensors, and one and the same in all inputs; or 1 in all
-    tensors, for a graph that was exported for single rows."""
-    shapes = [shape for _, _, shape in (*inputs, *outputs)]
-    if not inputs or not all(shapes):
-        return 0
-    first = [shape[0] for shape in shapes]
-    if all(axis == 1 for axis in first):
-        return 1
-    names = {axis for axis in first[: len(inputs)] if axis is not None}
-    free = not any(isinstance(axis, int) for axis in first)
-    return None if free and len(names) <= 1 else 0
+def _choose_run(
+    session: onnxruntime.InferenceSession, signature: Signature, shapes: OutputShapes, device: Device, *, graphs: bool
+) -> Run:
+    datatypes = {spec.datatype for spec in (*signature.inputs, *signature.outputs)}
+    if "BF16" in datatypes:
+        return partial(bfloat16.run, session, signature)
+    if device.kind == "cpu" or "BYTES" in datatypes:  # strings are made by the CPU, one by one
+        run: Run = session.run
+        return run
+    if graphs:
+        return GraphRuns(session, shapes, page_locked(device.ordinal), device)
+    return BoundRuns(session, shapes, page_locked(device.ordinal))
 
 
-def _spec(axes: Axes, *, batched: bool) -> TensorSpec:
-    name, datatype, shape = axes
-    free = [axis if isinstance(axis, int) else -1 for axis in shape]
-    return TensorSpec(name, datatype, (-1, *free[1:]) if batched else tuple(free))
-
-
-def _axes(node: Any) -> Axes:
-    if node.type not in _DATATYPES:
-        raise PackageError(
-            f"{node.name!r} is a {node.type}, which cannot be sent; export tensors of {', '.join(_DATATYPES.values())}"
-        )
-    return node.name, _DATATYPES[node.type], tuple(node.shape)
-
-
-def _open(path: Path, device: Device, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # A pool that spins between runs takes the cores from decoding and from the other models.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Opened from bytes, the session looks for external data in this folder only.
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)
-    options.log_severity_level = 4  # what goes wrong is raised, and logged by us
-    providers: list[Any] = [CPU.provider]
-    if device.provider == CUDA_PROVIDER:
-        ordinal = int(device.name.partition(":")[2])
-        providers.insert(0, (CUDA_PROVIDER, provider_options(CUDA_PROVIDER, ordinal)))
-    try:
-        session = onnxruntime.InferenceSession(_source(path), options, providers=providers, enable_fallback=0)
-    except OSError as exc:
-        raise PackageError(f"{path}: cannot be read: {exc.strerror}") from exc
-    except Exception as exc:  # ONNX Runtime's exceptions have no common base of their own
-        if "xternal" in str(exc):
-            raise PackageError(f"{path}: its weights are in other files (external data); export one file") from exc
-        raise PackageError(f"{path}: ONNX Runtime refuses it: {_one_line(exc)}") from exc
-    session._model_bytes = None  # the session keeps the file in memory otherwise
-    return session
-
-
-def _source(path: Path) -> str | bytes:
-    """What ONNX Runtime opens: the file, where it names no other file, else its bytes, which lead nowhere.
-
-    While it reads bytes, ONNX Runtime holds Python's lock, so that the server answers nobody: 0.2 s for 256 MiB.
-    """
-    before = b""
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            # The key of a tensor's external data; in a vocabulary it is just a word, and costs only time.
-            if b"location" in before[-16:] + chunk:
-                return path.read_bytes()
-            before = chunk
-    return str(path)
-
-
-def _is_out_of_memory(exc: Exception) -> bool:
-    return isinstance(exc, MemoryError) or _OUT_OF_MEMORY.search(str(exc)) is not None
-
-
-def _one_line(exc: Exception) -> str:
-    text = " ".join(str(exc).split())
-    return text if len(text) <= 500 else text[:500] + "..."
+def _closed(*_: Any) -> list[Any]:
+    raise InferenceError("the model is closed")

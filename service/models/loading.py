@@ -10,6 +10,7 @@ from time import perf_counter
 import numpy as np
 
 from service.backend.contract import Backend, Signature, Tensors
+from service.backend.padding import PaddedBackend, batch_sizes
 from service.models.fitting import Fitted, fit
 from service.models.model_settings import DEFAULTS, ModelSettings, SequenceSettings, card_sequence
 from service.models.probing import explore, run_warm_ups, warm_up
@@ -70,18 +71,26 @@ def load_model(
         fitted = fit(backend.signature, settings)
         if card:
             _check_card(card, backend.signature, fitted)
+            backend = _padded(backend, fitted, max_batch_rows)
             golden_error = check_golden(card, backend.run)
             probe = _checked_probe(card, backend)
         else:
             (fitted, probe), golden_error = explore(backend, fitted, settings), 0.0
+            backend = _padded(backend, fitted, max_batch_rows)
         run_warm_ups(backend, fitted, settings)
         if probe:
-            warm_up(backend, probe, fitted.graph.max_batch, max_batch_rows)
+            warm_up(backend, probe, fitted.graph.max_batch, max_batch_rows, settings.instances or 1)
     except BaseException:
         backend.close()
         raise
     seconds = perf_counter() - start
     return LoadedModel(card, backend, fitted.callers, fitted.graph, settings, probe, golden_error, seconds)
+
+
+def _padded(backend: Backend, fitted: Fitted, max_batch_rows: int) -> Backend:
+    """On CUDA, the backend with batches of few sizes; a CPU takes each size as it comes."""
+    most = max_batch_rows if fitted.graph.max_batch is None else fitted.graph.max_batch
+    return backend if backend.device.kind == "cpu" or most < 2 else PaddedBackend(backend, batch_sizes(most))
 
 
 def _with_card_state(settings: ModelSettings, card: Card | None) -> ModelSettings:

@@ -166,6 +166,10 @@ class ModelSettings:
     placement: Placement = Placement.ANY
     gpus: tuple[int, ...] = ()
     """Numbers of the GPUs that it may run on; empty: any."""
+    gpu_memory_bytes: int | None = None
+    """The most that the model takes of a GPU's memory; None: as the server has it."""
+    cuda_graphs: bool = False
+    """Whether its runs on a GPU are recorded and replayed, also where the server's are not."""
     warm_ups: tuple[WarmUp, ...] = ()
     notes: tuple[str, ...] = ()
     """What was read and does not matter here, one sentence each, for the log."""

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
 
 from service.backend.contract import Backend, Tensors, TensorSpec
-from service.errors import InferenceError
+from service.backend.padding import batch_sizes
+from service.errors import InferenceError, OutOfMemoryError
 from service.models.fitting import Fitted, first_step, to_graph
 from service.models.model_settings import ModelSettings
 from zoo.errors import PackageError
 
-WARM_UP_SECONDS = {"cpu": 0.25, "cuda": 20.0}
-"""A CPU needs its memory once; CUDA chooses its algorithms for every new batch size, which takes far longer."""
+log = logging.getLogger(__name__)
+
+WARM_UP_SECONDS = 0.25
+"""On a CPU, which needs its memory once. CUDA prepares for every batch size anew, so that there all have to be run."""
 _FREE_AXIS_SIZES = (8, 64, 256)
 """Tried in turn where a graph without a card leaves an axis free."""
 
@@ -104,20 +109,23 @@ def run_warm_ups(backend: Backend, fitted: Fitted, settings: ModelSettings) -> N
             backend.run(inputs)
 
 
-def warm_up(backend: Backend, probe: Tensors, max_batch: int | None, max_batch_rows: int) -> None:
-    """Run the batch sizes that will come, small ones first, as long as the time for it lasts."""
-    end = perf_counter() + WARM_UP_SECONDS[backend.device.name.partition(":")[0]]
-    for rows in _warm_up_rows(max_batch_rows if max_batch is None else max_batch):
-        if perf_counter() > end:
-            break
-        backend.run({name: np.repeat(value, rows, axis=0) if rows > 1 else value for name, value in probe.items()})
+def warm_up(backend: Backend, probe: Tensors, max_batch: int | None, max_batch_rows: int, runs: int = 1) -> None:
+    """Run the batch sizes that will come, small ones first.
 
-
-def _warm_up_rows(most: int) -> Iterator[int]:
-    yield 1
-    rows = 2
-    while rows < most:
-        yield rows
-        rows *= 2
-    if most > 1:
-        yield most
+    On a CPU as long as the time for it lasts. On CUDA all of them, and as many runs at a time as there will be, since
+    each has buffers and handles of its own; where the memory ends, batches will be smaller.
+    """
+    on_cpu = backend.device.kind == "cpu"
+    end, runs = (perf_counter() + WARM_UP_SECONDS, 1) if on_cpu else (math.inf, runs)
+    with ThreadPoolExecutor(runs) as pool:
+        for rows in batch_sizes((max_batch_rows if max_batch is None else max_batch) or 1):
+            if perf_counter() > end:
+                break
+            batch = {name: np.repeat(value, rows, axis=0) if rows > 1 else value for name, value in probe.items()}
+            try:
+                list(pool.map(backend.run, [batch] * runs))
+            except OutOfMemoryError as exc:
+                if rows == 1:
+                    raise
+                log.warning("warm-up: a batch of %d rows does not fit into the memory: %s", rows, exc.detail)
+                break

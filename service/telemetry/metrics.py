@@ -85,6 +85,9 @@ class Metrics:
         self.models_ready = self._gauge("models_ready", "Model versions that answer requests")
         self.model_state = self._gauge("model_state", "1 for the state that a version is in", *MODEL, "state")
         self.device = self._gauge("device", "1 for the device that the server chose", "device", "provider")
+        self.device_fallback = self._gauge(
+            "device_fallback", "1 where --device auto took the CPU, as no CUDA device works; the log says why"
+        )
         self.model_device = self._gauge("model_device", "1 for the device in use", *MODEL, "device", "provider")
         self.loads = self._counter("model_loads", "Loads of a version by outcome: ready, failed", *MODEL, "outcome")
         self.poll_failures = self._counter("poll_failures", "Looks at the repositories that failed")

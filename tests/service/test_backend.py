@@ -10,10 +10,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from service.backend.device import CPU, PROBE_MODEL, choose_device
-from service.backend.onnx import OnnxBackend, make_signature
+from service.backend.device import CPU, PROBE_MODEL
+from service.backend.onnx import OnnxBackend
+from service.backend.signature import make_signature
 from service.cpus import available_cpus
-from service.errors import DeviceError, InferenceError
+from service.errors import InferenceError
 from service.models.loading import load_model
 from tests.service import plain_graphs
 from zoo.errors import PackageError
@@ -35,17 +36,6 @@ def test_the_probe_model_is_what_it_says() -> None:
     assert onnx.load_from_string(PROBE_MODEL) == helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8
     )
-
-
-def test_auto_takes_what_works_and_cuda_insists() -> None:
-    choice = choose_device("auto")
-    assert choose_device("cpu").device == CPU
-    if choice.device == CPU:
-        assert "CUDA" in choice.note
-        with pytest.raises(DeviceError, match=r"--device cuda:3: .*CUDA.*cpu works"):
-            choose_device("cuda:3")
-    else:
-        assert choose_device("cuda").device == choice.device
 
 
 def test_a_run(tmp_path: Path) -> None:
