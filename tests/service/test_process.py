@@ -113,7 +113,7 @@ def test_bad_flags() -> None:
 
 
 def test_cuda_where_there_is_none() -> None:
-    if choose_device("auto").device.name != "cpu":
+    if choose_device("auto").name != "cpu":
         pytest.skip("this machine has a CUDA device")
     line = _refused("--device", "cuda")
     assert "--device cuda: no CUDA device here" in line
