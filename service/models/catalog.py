@@ -16,6 +16,8 @@ ScanRepository = Callable[[Path], Scan]
 """Lists the versions of a repository; raises RepositoryError."""
 Stamp = tuple[tuple[str, int, int, int], ...]
 """Name, bytes, time of change and inode of every file that makes a version: equal stamps, equal files."""
+INITIAL_STATES, WARM_UPS = "initial_state", "warmup"
+"""Folders beside the versions, whose files a configuration can name."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,18 @@ def look(repositories: Sequence[Path], scan: ScanRepository = scan) -> dict[str,
 
 
 def stamp(version: ModelVersion) -> Stamp:
-    """The files of a version and those that it shares with its siblings (a configuration, labels); () if it is gone."""
+    """The files of a version and all that it may share with its siblings: a configuration, labels, initial states,
+    inputs to warm up with; () if it is gone."""
+    model = version.path.parents[1]
+    shared = [folder for folder in (model / INITIAL_STATES, model / WARM_UPS) if folder.is_dir()]
     try:
         files = [
             file
-            for folder in (version.path.parent, version.path.parents[1])
+            for folder in (version.path.parent, model, *shared)
             for file in sorted(folder.iterdir())
             if file.is_file() and not file.name.startswith(".")
         ]
-        states = [(file.name, file.stat()) for file in files]
+        states = [(f"{file.relative_to(model)}", file.stat()) for file in files]
     except OSError:
         return ()
     return tuple((name, state.st_size, state.st_mtime_ns, state.st_ino) for name, state in states)

@@ -235,6 +235,12 @@ class ModelTable:
                     self._job(self._remove(entries[number]))  # how long its requests take is nothing to wait for
             return all(loaded) and not folder.problems
 
+    def serves(self, folder: ModelFolder) -> bool:
+        """Whether everything in a folder serves, from the files that are there."""
+        entries = self._entries.get(folder.name, {})
+        loaded = all(number in entries and not entries[number].reason for number in folder.versions)
+        return loaded and not folder.problems
+
     async def remove(self, name: str) -> None:
         """Let go of a model that its repository does not hold any more."""
         async with self._locks[name]:
@@ -287,7 +293,7 @@ class ModelTable:
                 self._failed(entry, reason)
 
     async def _start(self, entry: Entry, found: Found, config: str) -> bool:
-        begin = perf_counter()
+        begin, before = perf_counter(), entry.reason
         if not entry.model:
             entry.state, entry.reason = State.LOADING, "being loaded"
         try:
@@ -296,10 +302,12 @@ class ModelTable:
             detail = exc.detail if isinstance(exc, InferenceError) else str(exc)
             path = found.version.path
             # The reason is shown to clients, who need not know the folders of this machine.
-            self._failed(entry, detail.replace(f"{path.parents[1]}/", "").replace(f"{path}", path.name))
+            self._failed(entry, detail.replace(f"{path.parents[1]}/", "").replace(f"{path}", path.name), before)
         except Exception as exc:  # one file must never keep the others from being served
-            log.exception("model %s %d: unexpected", entry.name, entry.version)
-            self._failed(entry, f"unexpected {type(exc).__name__}; see the log")
+            reason = f"unexpected {type(exc).__name__}; see the log"
+            if not before.endswith(reason):
+                log.exception("model %s %d: unexpected", entry.name, entry.version)
+            self._failed(entry, reason, before)
         else:
             self._take_over(entry, model)
             where = (model.device.name, 1e3 * (perf_counter() - begin))
@@ -354,14 +362,16 @@ class ModelTable:
         await self._former.retire(model, self._sequence_seconds)
         await asyncio.to_thread(trim)
 
-    def _failed(self, entry: Entry, reason: str) -> None:
+    def _failed(self, entry: Entry, reason: str, before: str = "") -> None:
+        """Report a failure; one that was the reason before is no news."""
         if entry.model:
             entry.reason = f"serves on with its former files; the new ones failed: {reason}"
         else:
             entry.state, entry.reason = State.FAILED, reason
         self._metrics.loads.labels(entry.name, entry.version, "failed").inc()
         self._metrics.for_model(entry.name, entry.version).state(entry.state)
-        log.error("model %s %d: failed: %s", entry.name, entry.version, entry.reason)
+        level = logging.DEBUG if before.endswith(reason) else logging.ERROR
+        log.log(level, "model %s %d: failed: %s", entry.name, entry.version, entry.reason)
 
     def _count(self) -> None:
         self._metrics.models_ready.set(len(self.ready()))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.model_config_pb2 import ModelConfig, ModelSequenceBatching
+from service.models.catalog import INITIAL_STATES
 from service.models.model_settings import Control, Fact, SequenceSettings, State
 from service.triton.files import read_tensor
 from service.triton.values import datatype_name, fixed_shape, zeros
@@ -72,7 +73,7 @@ def _initial(state: ModelSequenceBatching.State, field: str, folder: Path) -> ND
     if first.data_type != state.data_type or not fits:
         raise PackageError(f"{field} is {datatype} of shape {list(shape)}, which does not fit the state")
     if first.WhichOneof("state_data") == "data_file":
-        return read_tensor(folder, "initial_state", first.data_file, f"{field}.data_file", datatype, shape)
+        return read_tensor(folder, INITIAL_STATES, first.data_file, f"{field}.data_file", datatype, shape)
     return zeros(datatype, shape)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.model_config_pb2 import ModelConfig, ModelWarmup
+from service.models.catalog import WARM_UPS
 from service.models.model_settings import WarmUp
 from service.triton.files import read_tensor
 from service.triton.values import datatype_name, fixed_shape, random_values, zeros
@@ -52,6 +53,6 @@ def _values(tensor: ModelWarmup.Input, field: str, folder: Path) -> NDArray[np.g
             return random_values(datatype, shape, np.random.default_rng(0))
         case "input_data_file":
             name = tensor.input_data_file
-            return read_tensor(folder, "warmup", name, f"{field}.input_data_file", datatype, shape)
+            return read_tensor(folder, WARM_UPS, name, f"{field}.input_data_file", datatype, shape)
         case _:
             raise PackageError(f"{field} needs zero_data, random_data or input_data_file")

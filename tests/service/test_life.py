@@ -14,14 +14,17 @@ import grpc
 import numpy as np
 import pytest
 
-from service.errors import ControlError, LoadError, ModelNotFoundError, StartError
+from service import server
+from service.errors import ControlError, LoadError, ModelNotFoundError, OutOfMemoryError, StartError
 from service.flags import parse_settings
 from service.models.entry import IndexRow, State
 from service.models.model_table import ModelTable
+from service.models.polling import Retries
 from tests import cards, graphs
-from tests.service import plain_graphs
+from tests.service import plain_graphs, stateful_graphs
 from tests.service.calls import Calls, failure, until
 from tests.service.conftest import Serve, add_plain
+from tests.service.triton_layout import add_model
 from zoo.errors import RepositoryError
 from zoo.repository import publish
 
@@ -303,6 +306,113 @@ async def test_a_repository_that_disappears_changes_nothing(
     await until(lambda: _states(calls.server.table) == {1: State.READY, 2: State.READY})
     assert await calls.metric("menagerie_poll_failures_total") >= 2
     assert len([line for line in caplog.messages if "cannot be read" in line]) <= 2, "a complaint is not repeated"
+
+
+async def test_what_failed_is_tried_again_though_its_files_are_the_same(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    add_plain(tmp_path, "affine", _scaled(2))
+    calls = await serve(tmp_path, **POLL)
+    table = calls.server.table
+    start_model, attempts, healed = table._start_model, [], False
+
+    async def fail(*arguments: object) -> object:
+        if healed:
+            return await start_model(*arguments)  # type: ignore[arg-type]
+        attempts.append(None)
+        raise OSError("the disk does not answer") if len(attempts) > 2 else OutOfMemoryError("no room for the weights")
+
+    monkeypatch.setattr(table, "_start_model", fail)
+    _replace(tmp_path, "affine", _scaled(3))
+    await until(lambda: len(attempts) == 5)
+    assert table.find("affine").reason.endswith("unexpected OSError; see the log")
+    assert await _factor(calls) == 2
+    healed = True
+    await until(lambda: table.find("affine").reason == "")
+    assert await _factor(calls) == 3
+    failures = [line for line in caplog.messages if "failed: " in line]
+    assert [line.rpartition(": ")[2] for line in failures] == [
+        "no room for the weights",
+        "unexpected OSError; see the log",
+    ], "one line for each reason, not for each attempt"
+    await asyncio.sleep(0.2)
+    assert await calls.metric("menagerie_model_loads_total", model="affine", outcome="ready") == 2
+
+
+async def test_what_failed_at_the_start_is_tried_again(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_plain(tmp_path, "affine", _scaled(2))
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "load_model", lambda *_, **__: _raise(OutOfMemoryError("no room")))
+        calls = await serve(tmp_path, **POLL)
+        assert _states(calls.server.table) == {1: State.FAILED}
+    await until(calls.server.table.ready)
+    assert await _factor(calls) == 2
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def test_the_pauses_between_attempts_grow() -> None:
+    now = 0.0
+    retries = Retries(15, clock=lambda: now)
+    pauses = []
+    for _ in range(7):
+        retries.failed("affine")
+        start = now
+        while not retries.due():
+            now += 1
+        pauses.append(now - start)
+    assert pauses == [15, 30, 60, 120, 240, 300, 300]
+    retries.forget("affine")
+    assert retries.due() == []
+    retries.failed("affine")
+    now += 15
+    assert retries.due() == ["affine"], "after a success the next failure is the first one"
+
+
+@pytest.mark.parametrize("file", ["labels.txt", "initial_state/total", "warmup/INPUT"])
+async def test_every_file_that_a_configuration_names_is_followed(serve: Serve, tmp_path: Path, file: str) -> None:
+    config = """
+        max_batch_size: 4
+        output [
+          { name: "OUTPUT" data_type: TYPE_FP32 dims: [ 1 ] label_filename: "labels.txt" },
+          { name: "FACTS" data_type: TYPE_INT64 dims: [ 1 ] }
+        ]
+        sequence_batching {
+          control_input [
+            { name: "START" control [ { kind: CONTROL_SEQUENCE_START int32_false_true: [ 0, 1 ] } ] },
+            { name: "END" control [ { kind: CONTROL_SEQUENCE_END int32_false_true: [ 0, 1 ] } ] },
+            { name: "ID" control [ { kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_INT64 } ] }
+          ]
+          state {
+            input_name: "STATE_IN" output_name: "STATE_OUT" data_type: TYPE_FP32 dims: [ 1 ]
+            initial_state { name: "ten" data_type: TYPE_FP32 dims: [ 1 ] data_file: "total" }
+          }
+        }
+        model_warmup {
+          name: "one" batch_size: 1
+          inputs { key: "INPUT" value { data_type: TYPE_FP32 dims: [ 1 ] input_data_file: "INPUT" } }
+        }
+    """
+    folder = add_model(tmp_path, "accumulate", config, stateful_graphs.accumulator())
+    for name, data in {"labels.txt": b"all", "initial_state/total": _FLOAT, "warmup/INPUT": _FLOAT}.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(data)
+    table = (await serve(tmp_path, **POLL)).server.table
+    before = table.get("accumulate")
+    (folder / file).write_bytes(b"some" if file == "labels.txt" else np.float32(11).tobytes())
+    await until(lambda: table.get("accumulate") is not before)
+    if file == "labels.txt":
+        assert table.get("accumulate").labels_of("OUTPUT") == ("some",)
+    (folder / file).unlink()
+    await until(lambda: table.find("accumulate").reason)
+    assert file.rpartition("/")[2] in table.find("accumulate").reason
+
+
+_FLOAT = np.float32(10).tobytes()
 
 
 # --- in one step, and with the memory given back ---
