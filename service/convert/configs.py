@@ -24,7 +24,7 @@ def model_config(model: ServedModel) -> pb.ModelConfig:
     if scheduled and scheduled != "dynamic_batching":
         found.ClearField("dynamic_batching")
     config.MergeFrom(found)
-    for key, value in _card_parameters(model).items():
+    for key, value in (_card_parameters(model) | _device_parameters(model)).items():
         config.parameters[key].string_value = value
     config.name, config.max_batch_size = model.name, model.max_batch_rows
     return config
@@ -44,6 +44,11 @@ def _card_parameters(model: ServedModel) -> dict[str, str]:
         case None:
             about = {}
     return about | ({"labels": json.dumps(model.labels, ensure_ascii=False)} if model.labels else {})
+
+
+def _device_parameters(model: ServedModel) -> dict[str, str]:
+    """Why the model does not run on something better; `instance_group` says where it does."""
+    return {"device_note": model.device.note} if model.device.note else {}
 
 
 def _found_out(model: ServedModel) -> pb.ModelConfig:
@@ -89,11 +94,10 @@ def _batching(model: ServedModel) -> pb.ModelDynamicBatching:
 
 
 def _instances(model: ServedModel) -> pb.ModelInstanceGroup:
-    kind, _, ordinal = model.device.name.partition(":")
     group = pb.ModelInstanceGroup(name=model.name, kind=pb.ModelInstanceGroup.KIND_CPU, count=model.settings.instances)
-    if kind != "cpu":
+    if model.device.kind != "cpu":
         group.kind = pb.ModelInstanceGroup.KIND_GPU
-        group.gpus.append(int(ordinal))
+        group.gpus.append(model.device.ordinal)
     return group
 
 

@@ -46,7 +46,8 @@ def description(entry: Entry) -> model_pb2.ModelDescription:
     """Everything; of a version that is not ready, the summary only."""
     message = model_pb2.ModelDescription(summary=summary(entry))
     if entry.model:
-        message.device = entry.model.device.name
+        device = entry.model.device
+        message.device, message.execution_provider, message.device_note = device.name, device.provider, device.note
         message.inputs.extend(map(_tensor, entry.model.signature.inputs))
         message.outputs.extend(map(_tensor, entry.model.signature.outputs))
         if entry.model.card:

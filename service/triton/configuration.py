@@ -33,6 +33,8 @@ from zoo.errors import PackageError
 CONFIG_FILE = "config.pbtxt"
 _BACKENDS = {"platform": "onnxruntime_onnx", "backend": "onnxruntime"}
 _MAX_INSTANCES = 64
+_GPU_MEMORY = "gpu_mem_limit"
+"""The one parameter that is honoured, by the name that Triton's ONNX Runtime backend has for it."""
 
 
 def read_config(folder: Path, override: str = "") -> tuple[ModelConfig, str] | None:
@@ -109,8 +111,10 @@ def _settings(config: ModelConfig, folder: Path, notes: tuple[str, ...]) -> Mode
         instances=_instances(config),
         placement=_placement(config),
         gpus=tuple(sorted({number for group in config.instance_group for number in group.gpus})),
+        gpu_memory_bytes=_gpu_memory_bytes(config),
+        cuda_graphs=config.optimization.cuda.graphs,
         warm_ups=warm_ups(config, folder),
-        notes=notes,
+        notes=(*notes, *_notes_on_parameters(config)),
         source=config.SerializeToString(),
     )
 
@@ -145,6 +149,20 @@ def _instances(config: ModelConfig) -> int | None:
         if not 0 <= group.count <= _MAX_INSTANCES:
             raise PackageError(f"instance_group[{index}].count is {group.count}; use 1 to {_MAX_INSTANCES}")
     return sum(max(group.count, 1) * max(len(group.gpus), 1) for group in config.instance_group) or None
+
+
+def _gpu_memory_bytes(config: ModelConfig) -> int | None:
+    if _GPU_MEMORY not in config.parameters:
+        return None
+    text = config.parameters[_GPU_MEMORY].string_value
+    if not text.isdecimal() or not int(text):
+        raise PackageError(f"parameters[{_GPU_MEMORY}] is {text!r}; use a number of bytes")
+    return int(text)
+
+
+def _notes_on_parameters(config: ModelConfig) -> tuple[str, ...]:
+    others = sorted(set(config.parameters) - {_GPU_MEMORY})
+    return tuple(f"parameters[{key}] is passed over: this server does not know it" for key in others)
 
 
 def _placement(config: ModelConfig) -> Placement:

@@ -15,7 +15,10 @@ from zoo.errors import PackageError
 
 _HONOURED_IN = {
     "": "name platform backend max_batch_size default_model_filename input output version_policy instance_group "
-    "dynamic_batching sequence_batching model_warmup",
+    "dynamic_batching sequence_batching model_warmup parameters",
+    "parameters": "string_value",
+    "optimization": "cuda",
+    "optimization.cuda": "graphs",
     "input": "name data_type format dims reshape",
     "input.reshape": "shape",
     "output": "name data_type dims reshape label_filename",
@@ -54,12 +57,13 @@ PASSED_OVER = {
     "sequence_batching.state.use_same_buffer_for_input_output": _OWN_MEMORY,
     "optimization.graph": _SPEED_ONLY,
     "optimization.priority": _SPEED_ONLY,
-    "optimization.cuda": _SPEED_ONLY,
+    "optimization.cuda.busy_wait_events": _SPEED_ONLY,
+    "optimization.cuda.graph_spec": "a graph is recorded for each batch size that is warmed up",
+    "optimization.cuda.output_copy_stream": _SPEED_ONLY,
     "optimization.input_pinned_memory": _OWN_MEMORY,
     "optimization.output_pinned_memory": _OWN_MEMORY,
     "optimization.gather_kernel_buffer_threshold": _SPEED_ONLY,
     "optimization.eager_batching": _SPEED_ONLY,
-    "parameters": "they are meant for another backend",
 }
 """Fields that change no answer, and why; whoever sets one is told in the log."""
 

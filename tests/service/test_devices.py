@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import mmap
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import onnxruntime
 import pytest
 
+from inference import grpc_service_pb2 as pb
+from menagerie.v1 import model_pb2, model_service_pb2
 from service.backend.device import CPU, check_cuda, choose_device
 from service.backend.driver import Driver
 from service.backend.engine import Engine
@@ -21,9 +24,12 @@ from service.backend.providers import (
     tensorrt_options,
     tensorrt_version,
 )
+from service.cpus import available_cpus
 from service.errors import DeviceError
 from service.server import Server
 from service.settings import Settings
+from tests.service.calls import Calls
+from tests.service.conftest import Serve
 
 
 class FakeLibrary:
@@ -204,3 +210,23 @@ def test_a_server_that_must_have_cuda_does_not_start_without() -> None:
         pytest.skip("there is a CUDA device here")
     with pytest.raises(DeviceError, match=r"--device cuda: no CUDA device here"):
         Server(Settings(device="cuda", port=0, metrics_port=0))
+
+
+async def test_auto_says_where_models_run_and_why(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    if choose_device("auto") != CPU:
+        pytest.skip("there is a CUDA device here")
+    caplog.set_level(logging.INFO, "service.server")
+    calls = await serve(device="auto")
+    described = await calls.models.GetModel(model_service_pb2.GetModelRequest(model=model_pb2.ModelRef(name="moods")))
+    assert (described.model.device, described.model.execution_provider) == ("cpu", "CPUExecutionProvider")
+    assert described.model.device_note.startswith("no CUDA device here: ")
+    parameters = (await calls.inference.ModelConfig(pb.ModelConfigRequest(name="moods"))).config.parameters
+    assert parameters["device_note"].string_value == described.model.device_note
+    assert f"device cpu ({available_cpus()} threads): no CUDA device here: " in caplog.text
+    assert await calls.metric("menagerie_device_fallback") == 1
+
+
+async def test_a_cpu_that_was_asked_for_is_no_fall_back(calls: Calls) -> None:
+    described = await calls.models.GetModel(model_service_pb2.GetModelRequest(model=model_pb2.ModelRef(name="moods")))
+    assert described.model.device_note == ""
+    assert await calls.metric("menagerie_device_fallback") == 0

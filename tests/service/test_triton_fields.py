@@ -112,6 +112,8 @@ def test_what_a_configuration_says(tmp_path: Path) -> None:
         input [ { name: "image" data_type: TYPE_UINT8 dims: [ 3, -1, -1 ] format: FORMAT_NCHW } ]
         output [ { name: "classes" label_filename: "labels.txt" } ]
         instance_group [ { count: 2 kind: KIND_GPU gpus: [ 0, 1 ] }, { kind: KIND_GPU } ]
+        optimization { cuda { graphs: true } }
+        parameters { key: "gpu_mem_limit" value { string_value: "4294967296" } }
         dynamic_batching {
           max_queue_delay_microseconds: 2500
           priority_levels: 5
@@ -127,6 +129,7 @@ def test_what_a_configuration_says(tmp_path: Path) -> None:
     assert (image.name, image.datatype, image.dims, image.image) == ("image", "UINT8", (3, -1, -1), "NCHW")
     assert found.labels == {"classes": ("cat", "dog")}
     assert (found.instances, found.placement, found.gpus) == (5, Placement.GPU, (0, 1))
+    assert (found.cuda_graphs, found.gpu_memory_bytes, found.notes) == (True, 4 * 2**30, ())
     assert found.max_delay_seconds == 0.0025
     assert found.priorities is not None
     assert [found.priorities.level(wanted) for wanted in (0, 1, 5, 6)] == [3, 1, 5, 3]
@@ -135,6 +138,16 @@ def test_what_a_configuration_says(tmp_path: Path) -> None:
     assert [QueuePolicy(0.5, True).timeout(wanted) for wanted in (None, 0.2, 3.0)] == [0.5, 0.2, 0.5]
     assert [QueuePolicy(0.5, False).timeout(wanted) for wanted in (None, 0.2, 3.0)] == [0.5, 0.5, 0.5]
     assert [QueuePolicy(None, True).timeout(wanted) for wanted in (None, 0.2)] == [None, 0.2]
+
+
+def test_memory_of_a_gpu_is_a_number_of_bytes(tmp_path: Path) -> None:
+    for value in ("4 GiB", "0", ""):
+        text = f'parameters {{ key: "gpu_mem_limit" value {{ string_value: "{value}" }} }}'
+        folder = add_model(tmp_path, f"model{len(value)}", text)
+        with pytest.raises(
+            PackageError, match=r"config.pbtxt: parameters\[gpu_mem_limit\] is '.*'; use a number of bytes"
+        ):
+            read_model_settings(folder)
 
 
 def test_sequences_of_a_configuration(tmp_path: Path) -> None:

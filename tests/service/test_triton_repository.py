@@ -202,7 +202,7 @@ async def test_what_is_passed_over_is_said_in_the_log(
 ) -> None:
     caplog.set_level(logging.INFO, "service.server")
     await serve(repository)
-    assert "model classes 1: config.pbtxt: parameters is passed over: they are meant for another backend" in caplog.text
+    assert "model classes 1: parameters[intra_op_thread_count] is passed over" in caplog.text
     assert "config.pbtxt: dynamic_batching.preferred_batch_size is passed over" in caplog.text
 
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18menagerie/v1/model.proto\x12\x0cmenagerie.v1\x1a\x1fgoogle/protobuf/timestamp.proto\")\n\x08ModelRef\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\"\xa5\x01\n\x0cModelSummary\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.menagerie.v1.ModelRef\x12 \n\x04task\x18\x02 \x01(\x0e\x32\x12.menagerie.v1.Task\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.menagerie.v1.ModelState\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\"\x82\x04\n\x10ModelDescription\x12+\n\x07summary\x18\x01 \x01(\x0b\x32\x1a.menagerie.v1.ModelSummary\x12/\n\x06inputs\x18\x02 \x03(\x0b\x32\x1f.menagerie.v1.TensorDescription\x12\x30\n\x07outputs\x18\x03 \x03(\x0b\x32\x1f.menagerie.v1.TensorDescription\x12+\n\x05image\x18\x04 \x01(\x0b\x32\x1a.menagerie.v1.ImageDetailsH\x00\x12)\n\x04text\x18\x05 \x01(\x0b\x32\x19.menagerie.v1.TextDetailsH\x00\x12\x31\n\x08\x66orecast\x18\x06 \x01(\x0b\x32\x1d.menagerie.v1.ForecastDetailsH\x00\x12\x45\n\x0ctest_metrics\x18\x07 \x03(\x0b\x32/.menagerie.v1.ModelDescription.TestMetricsEntry\x12\x0f\n\x07licence\x18\x08 \x01(\t\x12,\n\nprovenance\x18\t \x01(\x0b\x32\x18.menagerie.v1.Provenance\x12\x0e\n\x06\x64\x65vice\x18\n \x01(\t\x1a\x32\n\x10TestMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\t\n\x07\x64\x65tails\"B\n\x11TensorDescription\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\"Z\n\x0cImageDetails\x12\x0e\n\x06labels\x18\x01 \x03(\t\x12\x11\n\theight_px\x18\x02 \x01(\x05\x12\x10\n\x08width_px\x18\x03 \x01(\x05\x12\x15\n\rpreprocessing\x18\x04 \x01(\t\"C\n\x0bTextDetails\x12\x0e\n\x06labels\x18\x01 \x03(\t\x12\x12\n\nmax_tokens\x18\x02 \x01(\x05\x12\x10\n\x08language\x18\x03 \x01(\t\"\xb9\x01\n\x0f\x46orecastDetails\x12(\n\x08\x66\x65\x61tures\x18\x01 \x03(\x0b\x32\x16.menagerie.v1.Quantity\x12\'\n\x07targets\x18\x02 \x03(\x0b\x32\x16.menagerie.v1.Quantity\x12\x14\n\x0cwindow_steps\x18\x03 \x01(\x05\x12\x15\n\rhorizon_steps\x18\x04 \x01(\x05\x12\x14\n\x0cstep_seconds\x18\x05 \x01(\x03\x12\x10\n\x08stateful\x18\x06 \x01(\x08\"&\n\x08Quantity\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\"\xfd\x01\n\nProvenance\x12+\n\x07\x63reated\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06recipe\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x61ta_sha256\x18\x04 \x01(\t\x12\x16\n\x0eweights_source\x18\x05 \x01(\t\x12\x0c\n\x04seed\x18\x06 \x01(\x03\x12\x38\n\x08versions\x18\x07 \x03(\x0b\x32&.menagerie.v1.Provenance.VersionsEntry\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*l\n\x04Task\x12\x14\n\x10TASK_UNSPECIFIED\x10\x00\x12\x1d\n\x19TASK_IMAGE_CLASSIFICATION\x10\x01\x12\x1c\n\x18TASK_TEXT_CLASSIFICATION\x10\x02\x12\x11\n\rTASK_FORECAST\x10\x03*\xa6\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MODEL_STATE_LOADING\x10\x01\x12\x15\n\x11MODEL_STATE_READY\x10\x02\x12\x16\n\x12MODEL_STATE_FAILED\x10\x03\x12\x19\n\x15MODEL_STATE_UNLOADING\x10\x04\x12\x18\n\x14MODEL_STATE_UNLOADED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18menagerie/v1/model.proto\x12\x0cmenagerie.v1\x1a\x1fgoogle/protobuf/timestamp.proto\")\n\x08ModelRef\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\"\xa5\x01\n\x0cModelSummary\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.menagerie.v1.ModelRef\x12 \n\x04task\x18\x02 \x01(\x0e\x32\x12.menagerie.v1.Task\x12\'\n\x05state\x18\x03 \x01(\x0e\x32\x18.menagerie.v1.ModelState\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\"\xb3\x04\n\x10ModelDescription\x12+\n\x07summary\x18\x01 \x01(\x0b\x32\x1a.menagerie.v1.ModelSummary\x12/\n\x06inputs\x18\x02 \x03(\x0b\x32\x1f.menagerie.v1.TensorDescription\x12\x30\n\x07outputs\x18\x03 \x03(\x0b\x32\x1f.menagerie.v1.TensorDescription\x12+\n\x05image\x18\x04 \x01(\x0b\x32\x1a.menagerie.v1.ImageDetailsH\x00\x12)\n\x04text\x18\x05 \x01(\x0b\x32\x19.menagerie.v1.TextDetailsH\x00\x12\x31\n\x08\x66orecast\x18\x06 \x01(\x0b\x32\x1d.menagerie.v1.ForecastDetailsH\x00\x12\x45\n\x0ctest_metrics\x18\x07 \x03(\x0b\x32/.menagerie.v1.ModelDescription.TestMetricsEntry\x12\x0f\n\x07licence\x18\x08 \x01(\t\x12,\n\nprovenance\x18\t \x01(\x0b\x32\x18.menagerie.v1.Provenance\x12\x0e\n\x06\x64\x65vice\x18\n \x01(\t\x12\x1a\n\x12\x65xecution_provider\x18\x0b \x01(\t\x12\x13\n\x0b\x64\x65vice_note\x18\x0c \x01(\t\x1a\x32\n\x10TestMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\t\n\x07\x64\x65tails\"B\n\x11TensorDescription\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\"Z\n\x0cImageDetails\x12\x0e\n\x06labels\x18\x01 \x03(\t\x12\x11\n\theight_px\x18\x02 \x01(\x05\x12\x10\n\x08width_px\x18\x03 \x01(\x05\x12\x15\n\rpreprocessing\x18\x04 \x01(\t\"C\n\x0bTextDetails\x12\x0e\n\x06labels\x18\x01 \x03(\t\x12\x12\n\nmax_tokens\x18\x02 \x01(\x05\x12\x10\n\x08language\x18\x03 \x01(\t\"\xb9\x01\n\x0f\x46orecastDetails\x12(\n\x08\x66\x65\x61tures\x18\x01 \x03(\x0b\x32\x16.menagerie.v1.Quantity\x12\'\n\x07targets\x18\x02 \x03(\x0b\x32\x16.menagerie.v1.Quantity\x12\x14\n\x0cwindow_steps\x18\x03 \x01(\x05\x12\x15\n\rhorizon_steps\x18\x04 \x01(\x05\x12\x14\n\x0cstep_seconds\x18\x05 \x01(\x03\x12\x10\n\x08stateful\x18\x06 \x01(\x08\"&\n\x08Quantity\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\"\xfd\x01\n\nProvenance\x12+\n\x07\x63reated\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06recipe\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x61ta_sha256\x18\x04 \x01(\t\x12\x16\n\x0eweights_source\x18\x05 \x01(\t\x12\x0c\n\x04seed\x18\x06 \x01(\x03\x12\x38\n\x08versions\x18\x07 \x03(\x0b\x32&.menagerie.v1.Provenance.VersionsEntry\x1a/\n\rVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*l\n\x04Task\x12\x14\n\x10TASK_UNSPECIFIED\x10\x00\x12\x1d\n\x19TASK_IMAGE_CLASSIFICATION\x10\x01\x12\x1c\n\x18TASK_TEXT_CLASSIFICATION\x10\x02\x12\x11\n\rTASK_FORECAST\x10\x03*\xa6\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MODEL_STATE_LOADING\x10\x01\x12\x15\n\x11MODEL_STATE_READY\x10\x02\x12\x16\n\x12MODEL_STATE_FAILED\x10\x03\x12\x19\n\x15MODEL_STATE_UNLOADING\x10\x04\x12\x18\n\x14MODEL_STATE_UNLOADED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,30 +36,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELDESCRIPTION_TESTMETRICSENTRY']._serialized_options = b'8\001'
   _globals['_PROVENANCE_VERSIONSENTRY']._loaded_options = None
   _globals['_PROVENANCE_VERSIONSENTRY']._serialized_options = b'8\001'
-  _globals['_TASK']._serialized_start=1516
-  _globals['_TASK']._serialized_end=1624
-  _globals['_MODELSTATE']._serialized_start=1627
-  _globals['_MODELSTATE']._serialized_end=1793
+  _globals['_TASK']._serialized_start=1565
+  _globals['_TASK']._serialized_end=1673
+  _globals['_MODELSTATE']._serialized_start=1676
+  _globals['_MODELSTATE']._serialized_end=1842
   _globals['_MODELREF']._serialized_start=75
   _globals['_MODELREF']._serialized_end=116
   _globals['_MODELSUMMARY']._serialized_start=119
   _globals['_MODELSUMMARY']._serialized_end=284
   _globals['_MODELDESCRIPTION']._serialized_start=287
-  _globals['_MODELDESCRIPTION']._serialized_end=801
-  _globals['_MODELDESCRIPTION_TESTMETRICSENTRY']._serialized_start=740
-  _globals['_MODELDESCRIPTION_TESTMETRICSENTRY']._serialized_end=790
-  _globals['_TENSORDESCRIPTION']._serialized_start=803
-  _globals['_TENSORDESCRIPTION']._serialized_end=869
-  _globals['_IMAGEDETAILS']._serialized_start=871
-  _globals['_IMAGEDETAILS']._serialized_end=961
-  _globals['_TEXTDETAILS']._serialized_start=963
-  _globals['_TEXTDETAILS']._serialized_end=1030
-  _globals['_FORECASTDETAILS']._serialized_start=1033
-  _globals['_FORECASTDETAILS']._serialized_end=1218
-  _globals['_QUANTITY']._serialized_start=1220
-  _globals['_QUANTITY']._serialized_end=1258
-  _globals['_PROVENANCE']._serialized_start=1261
-  _globals['_PROVENANCE']._serialized_end=1514
-  _globals['_PROVENANCE_VERSIONSENTRY']._serialized_start=1467
-  _globals['_PROVENANCE_VERSIONSENTRY']._serialized_end=1514
+  _globals['_MODELDESCRIPTION']._serialized_end=850
+  _globals['_MODELDESCRIPTION_TESTMETRICSENTRY']._serialized_start=789
+  _globals['_MODELDESCRIPTION_TESTMETRICSENTRY']._serialized_end=839
+  _globals['_TENSORDESCRIPTION']._serialized_start=852
+  _globals['_TENSORDESCRIPTION']._serialized_end=918
+  _globals['_IMAGEDETAILS']._serialized_start=920
+  _globals['_IMAGEDETAILS']._serialized_end=1010
+  _globals['_TEXTDETAILS']._serialized_start=1012
+  _globals['_TEXTDETAILS']._serialized_end=1079
+  _globals['_FORECASTDETAILS']._serialized_start=1082
+  _globals['_FORECASTDETAILS']._serialized_end=1267
+  _globals['_QUANTITY']._serialized_start=1269
+  _globals['_QUANTITY']._serialized_end=1307
+  _globals['_PROVENANCE']._serialized_start=1310
+  _globals['_PROVENANCE']._serialized_end=1563
+  _globals['_PROVENANCE_VERSIONSENTRY']._serialized_start=1516
+  _globals['_PROVENANCE_VERSIONSENTRY']._serialized_end=1563
 # @@protoc_insertion_point(module_scope)

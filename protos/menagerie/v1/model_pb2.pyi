@@ -59,7 +59,7 @@ class ModelSummary(_message.Message):
     def __init__(self, model: _Optional[_Union[ModelRef, _Mapping]] = ..., task: _Optional[_Union[Task, str]] = ..., state: _Optional[_Union[ModelState, str]] = ..., reason: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
 
 class ModelDescription(_message.Message):
-    __slots__ = ("summary", "inputs", "outputs", "image", "text", "forecast", "test_metrics", "licence", "provenance", "device")
+    __slots__ = ("summary", "inputs", "outputs", "image", "text", "forecast", "test_metrics", "licence", "provenance", "device", "execution_provider", "device_note")
     class TestMetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -77,6 +77,8 @@ class ModelDescription(_message.Message):
     LICENCE_FIELD_NUMBER: _ClassVar[int]
     PROVENANCE_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
+    EXECUTION_PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_NOTE_FIELD_NUMBER: _ClassVar[int]
     summary: ModelSummary
     inputs: _containers.RepeatedCompositeFieldContainer[TensorDescription]
     outputs: _containers.RepeatedCompositeFieldContainer[TensorDescription]
@@ -87,7 +89,9 @@ class ModelDescription(_message.Message):
     licence: str
     provenance: Provenance
     device: str
-    def __init__(self, summary: _Optional[_Union[ModelSummary, _Mapping]] = ..., inputs: _Optional[_Iterable[_Union[TensorDescription, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[TensorDescription, _Mapping]]] = ..., image: _Optional[_Union[ImageDetails, _Mapping]] = ..., text: _Optional[_Union[TextDetails, _Mapping]] = ..., forecast: _Optional[_Union[ForecastDetails, _Mapping]] = ..., test_metrics: _Optional[_Mapping[str, float]] = ..., licence: _Optional[str] = ..., provenance: _Optional[_Union[Provenance, _Mapping]] = ..., device: _Optional[str] = ...) -> None: ...
+    execution_provider: str
+    device_note: str
+    def __init__(self, summary: _Optional[_Union[ModelSummary, _Mapping]] = ..., inputs: _Optional[_Iterable[_Union[TensorDescription, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[TensorDescription, _Mapping]]] = ..., image: _Optional[_Union[ImageDetails, _Mapping]] = ..., text: _Optional[_Union[TextDetails, _Mapping]] = ..., forecast: _Optional[_Union[ForecastDetails, _Mapping]] = ..., test_metrics: _Optional[_Mapping[str, float]] = ..., licence: _Optional[str] = ..., provenance: _Optional[_Union[Provenance, _Mapping]] = ..., device: _Optional[str] = ..., execution_provider: _Optional[str] = ..., device_note: _Optional[str] = ...) -> None: ...
 
 class TensorDescription(_message.Message):
     __slots__ = ("name", "datatype", "shape")
