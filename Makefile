@@ -13,7 +13,7 @@ SERVE := $(SERVE_VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test test-slow soak bench-reload lint format protos clean
+.PHONY: help demo serve test test-slow soak bench bench-reload lint format protos clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -32,6 +32,9 @@ test-slow: $(ALL)  ## Run the tests that take minutes
 
 soak: $(ALL)  ## Everything that callers and operators do, for MINUTES (default 10): nothing of the server may grow
 	$(BIN)/python -m tests.benchmarks.soak --minutes $(MINUTES)
+
+bench: $(ALL)  ## How fast the server is, beside raw ONNX Runtime and a bare gRPC server (ARGS="--quick ...")
+	$(BIN)/python -m tests.benchmarks.bench $(ARGS)
 
 bench-reload: $(ALL)  ## Latency before, during and after reloads under steady load (ARGS="--rate 200 ...")
 	$(BIN)/python -m tests.benchmarks.reload $(ARGS)

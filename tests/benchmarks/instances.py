@@ -13,7 +13,8 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from tests.benchmarks.steady_load import Load, golden_questions, percentile
+from tests.benchmarks.open_loop import Load, percentile
+from tests.benchmarks.questions import golden_questions
 from tests.service.processes import running
 from zoo import BUNDLED
 from zoo.package import read_card

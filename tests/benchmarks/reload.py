@@ -16,11 +16,13 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from tests.benchmarks.steady_load import HEADER, Load, Outcome, golden_questions, summary
+from tests.benchmarks.open_loop import HEADER, Load, Outcome, steady, summary
+from tests.benchmarks.questions import golden_questions
 from tests.service import plain_graphs
 from tests.service.processes import Process, running
 from zoo import BUNDLED
@@ -49,30 +51,46 @@ def main() -> int:
     parser.add_argument("--reloads", type=int, default=5)
     parser.add_argument("--large-mib", type=int, default=0, help="reload another model of this size instead")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        shutil.copytree(BUNDLED / MODEL, Path(folder) / MODEL)
-        flags = ("--repository", folder, "--control-mode", "poll", "--poll-seconds", "0.5")
-        with running(*flags) as server:
-            server.wait_for("models ready")
-            load = Load(server.address)
-            spans = asyncio.run(_measure(load, server, Path(folder), options))
+    load, spans = measure(options.rate, options.seconds, options.reloads, options.large_mib)
     return _report(load.outcomes, spans)
 
 
-async def _measure(load: Load, server: Process, repository: Path, options: argparse.Namespace) -> list[Span]:
+def measure(
+    rate: float, seconds: float, reloads: int, large_mib: int = 0, flags: Sequence[str] = ()
+) -> tuple[Load, list[Span]]:
+    """Ask a server of its own at this rate, for so many seconds before, between and after the reloads."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(BUNDLED / MODEL, Path(folder) / MODEL)
+        polling = ("--repository", folder, "--control-mode", "poll", "--poll-seconds", "0.5")
+        with running(*polling, *flags) as server:
+            server.wait_for("models ready")
+            load = Load(server.address)
+            plan = _Plan(rate, seconds, reloads, large_mib)
+            return load, asyncio.run(_measure(load, server, Path(folder), plan))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    rate: float
+    seconds: float
+    reloads: int
+    large_mib: int
+
+
+async def _measure(load: Load, server: Process, repository: Path, plan: _Plan) -> list[Span]:
     file = next((repository / MODEL).glob(f"*/{MODEL_FILE}"))
     card = read_card(file)
     assert card is not None, "bundled models have one"
     spans: list[Span] = []
-    name, data = ("large", plain_graphs.large(options.large_mib)) if options.large_mib else (MODEL, file.read_bytes())
-    reloads = asyncio.create_task(_reload(server, repository / name, data, spans, options))
-    await load.run(golden_questions(MODEL, card), options.rate, reloads)
+    name, data = ("large", plain_graphs.large(plan.large_mib)) if plan.large_mib else (MODEL, file.read_bytes())
+    reloads = asyncio.create_task(_reload(server, repository / name, data, spans, plan))
+    await load.run(golden_questions(MODEL, card), steady(plan.rate), reloads)
     return spans
 
 
-async def _reload(server: Process, model: Path, data: bytes, spans: list[Span], options: argparse.Namespace) -> None:
-    await asyncio.sleep(options.seconds)
-    for number in range(2, options.reloads + 2):
+async def _reload(server: Process, model: Path, data: bytes, spans: list[Span], plan: _Plan) -> None:
+    await asyncio.sleep(plan.seconds)
+    for number in range(2, plan.reloads + 2):
         start = perf_counter()
         await asyncio.to_thread(_publish, model, number, data)
         await asyncio.to_thread(server.wait_for, f"model {model.name} {number}: ready")
@@ -80,7 +98,7 @@ async def _reload(server: Process, model: Path, data: bytes, spans: list[Span], 
         await asyncio.sleep(TAIL_SECONDS)
         shutil.rmtree(model / str(number - 1), ignore_errors=True)
         spans.append(Span(start, perf_counter(), took_over))
-        await asyncio.sleep(options.seconds / options.reloads if number <= options.reloads else options.seconds)
+        await asyncio.sleep(plan.seconds / plan.reloads if number <= plan.reloads else plan.seconds)
 
 
 def _publish(model: Path, version: int, data: bytes) -> None:
@@ -90,13 +108,20 @@ def _publish(model: Path, version: int, data: bytes) -> None:
     aside.rename(model / str(version))
 
 
-def _report(outcomes: list[Outcome], spans: list[Span]) -> int:
+def phases(outcomes: Sequence[Outcome], spans: Sequence[Span]) -> dict[str, list[Outcome]]:
+    """The outcomes before, during, between and after the reloads."""
     during = [o for o in outcomes if any(span.start <= o.due < span.end for span in spans)]
-    before = [o for o in outcomes if o.due < spans[0].start]
-    between = [o for o in outcomes if spans[0].end <= o.due < spans[-1].start and o not in during]
-    after = [o for o in outcomes if o.due >= spans[-1].end]
+    return {
+        "before": [o for o in outcomes if o.due < spans[0].start],
+        "during": during,
+        "between": [o for o in outcomes if spans[0].end <= o.due < spans[-1].start and o not in during],
+        "after": [o for o in outcomes if o.due >= spans[-1].end],
+    }
+
+
+def _report(outcomes: list[Outcome], spans: list[Span]) -> int:
     print(HEADER)
-    for title, part in (("before", before), ("during", during), ("between", between), ("after", after)):
+    for title, part in phases(outcomes, spans).items():
         print(summary(title, part))
     print("took over after", ", ".join(f"{span.took_over:.1f} s" for span in spans), time.strftime("(%Y-%m-%d)"))
     return int(any(outcome.code != "OK" or not outcome.right for outcome in outcomes))

@@ -16,7 +16,8 @@ import pytest
 
 from inference import grpc_service_pb2 as pb
 from service.backend.contract import Tensors
-from tests.benchmarks.steady_load import HEADER, Load, Question, percentile, summary
+from tests.benchmarks.open_loop import HEADER, Load, percentile, steady, summary
+from tests.benchmarks.questions import Question, infer_question
 from tests.service import plain_graphs
 from tests.service.calls import infer_request, numbers
 from tests.service.conftest import add_plain, serving
@@ -33,7 +34,7 @@ def _question(number: int) -> Question:
     def is_right(response: pb.ModelInferResponse) -> bool:
         return bool((numbers(response)["y"] == 2 * number + 1).all())  # an answer tells its question
 
-    return Question(infer_request("affine", {"x": np.full((1, 3), number, np.float32)}), is_right)
+    return infer_question(infer_request("affine", {"x": np.full((1, 3), number, np.float32)}), is_right)
 
 
 @pytest.mark.slow
@@ -60,7 +61,7 @@ async def _measure(address: str, capsys: pytest.CaptureFixture[str]) -> None:
     full, over = Load(address), Load(address)
     for _ in range(TURNS):
         capacity = await full.saturate(questions, callers=4, seconds=SECONDS)
-        await over.run(questions, TIMES * capacity, asyncio.sleep(SECONDS))
+        await over.run(questions, steady(TIMES * capacity), asyncio.sleep(SECONDS))
     accepted = [outcome for outcome in over.outcomes if outcome.code == "OK"]
     refused = [outcome for outcome in over.outcomes if outcome.code != "OK"]
     capacity, throughput = (len(outcomes) / (TURNS * SECONDS) for outcomes in (full.outcomes, accepted))

@@ -1,0 +1,166 @@
+"""The models of the benchmarks: random weights from a fixed seed, published as a training run would publish them.
+
+    python -m tests.benchmarks.models build/benchmarks/models
+
+They are made once and kept: a changed recipe, another exporter or version of one makes new ones. What a model computes
+means nothing; what it costs and that inputs give different answers is that of a trained one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks import inputs
+from tests.benchmarks.inputs import FEATURES, WINDOW, photographs, pixels, vocabulary
+from zoo.repository import MODEL_FILE
+
+BUILD = Path(__file__).parents[2] / "build" / "benchmarks"
+NAMES = ("resnet18", "resnet18-int8", "resnet50", "resnet50-int8", "text", "forecaster")
+CLASSES = 1000
+HORIZON = 24
+_SEED = 0
+_PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime-gpu")
+
+
+def prepare(names: Sequence[str] = NAMES, folder: Path = BUILD / "models") -> Path:
+    """A repository with these models; those that are missing are made, in a process of their own."""
+    repository = folder / _fingerprint()
+    missing = [name for name in names if not (repository / name / "1" / MODEL_FILE).is_file()]
+    if missing:
+        subprocess.run([sys.executable, "-m", "tests.benchmarks.models", str(repository), *missing], check=True)
+    return repository
+
+
+def _fingerprint() -> str:
+    training = Path(__file__).parents[2] / "training"
+    exporter = (file for room in ("export", "models") for file in sorted((training / room).glob("*.py")))
+    recipe = b"".join(Path(file).read_bytes() for file in (__file__, inputs.__file__, *exporter))
+    recipe += " ".join(version(package) for package in _PACKAGES).encode()
+    return hashlib.sha256(recipe).hexdigest()[:12]
+
+
+def _make_image(backbone_name: str) -> tuple[bytes, Any]:
+    import torch
+
+    from training.export.golden import make_golden
+    from training.export.image import export_image_classifier, torch_run
+    from training.models.backbones import make_backbone
+    from training.models.image import ImageClassifier
+    from zoo.card import ImageTask
+
+    backbone = make_backbone(backbone_name, CLASSES, scratch=True)
+    classifier = ImageClassifier(backbone)
+    _settle_batch_norm(classifier, torch.from_numpy(pixels(8, seed=900)))
+    resize = backbone.preprocessing.resize
+    labels = tuple(f"class {number}" for number in range(CLASSES))
+    golden = make_golden(photographs(2, seed=700), resize, torch_run(classifier.eval()), atol=1e-3, rtol=1e-2)
+    task = ImageTask(labels=labels, resize=resize)
+    return export_image_classifier(classifier, resize), _card(backbone_name, task, golden)
+
+
+def _settle_batch_norm(network: Any, batch: Any) -> None:
+    """Statistics of some pictures, without which random weights let the values of a deep network grow for ever."""
+    import torch
+
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # the mean of all batches, here one
+    network.train()
+    with torch.no_grad():
+        network(batch)
+
+
+def _make_int8(backbone_name: str) -> tuple[bytes, Any]:
+    from training.export.golden import make_golden
+    from training.export.quantize import quantize_int8
+    from zoo.card import IMAGE_INPUT
+    from zoo.runtime import make_run, open_session
+
+    onnx_bytes, card = _make_image(backbone_name)
+    calibration = [{IMAGE_INPUT: pixels(8, seed=seed)} for seed in (500, 600)]
+    quantized = quantize_int8(onnx_bytes, calibration)
+    run = make_run(open_session(quantized))
+    golden = make_golden(photographs(2, seed=700), card.task.resize, run, atol=1e-2, rtol=5e-2)
+    return quantized, card.model_copy(update={"golden": golden})
+
+
+def _make_text() -> tuple[bytes, Any]:
+    from training.data.tokens import Tokenizer
+    from training.export.text import export_text
+    from training.models.text import TextClassifier
+    from zoo.card import TextTask
+
+    tokenizer = Tokenizer("words", vocabulary(), max_tokens=64)
+    network = TextClassifier(tokenizer.size, 2, embedding_size=64, hidden_size=96, bidirectional=True)
+    task = TextTask(labels=("negative", "positive"), max_tokens=64)
+    return export_text(network, tokenizer), _card("text", task)
+
+
+def _make_forecaster() -> tuple[bytes, Any]:
+    import torch
+
+    from training.export.series import export_series
+    from training.models.series import Forecaster
+    from zoo.card import Quantity, SeriesTask
+
+    features = tuple(Quantity(name=f"reading_{number}") for number in range(FEATURES))
+    mean, std = torch.full((FEATURES,), 100.0), torch.full((FEATURES,), 10.0)
+    network = Forecaster(mean, std, window=WINDOW, horizon=HORIZON, targets=1, naive_lag=24, segment=24)
+    task = SeriesTask(
+        features=features, targets=features[:1], window_steps=WINDOW, horizon_steps=HORIZON, step_seconds=3600
+    )
+    return export_series(network, WINDOW, FEATURES), _card("forecaster", task)
+
+
+def _card(name: str, task: Any, golden: Any = None) -> Any:
+    from training.export.provenance import now, software_versions
+    from zoo.card import Card, Golden, Provenance
+
+    return Card(
+        name=name,
+        description=f"{name} with random weights, for benchmarks",
+        task=task,
+        licence="Apache-2.0",
+        provenance=Provenance(
+            created=now(),
+            recipe="tests.benchmarks.models",
+            data="none",
+            data_sha256="",
+            seed=_SEED,
+            versions=software_versions(),
+        ),
+        golden=golden or Golden(),
+    )
+
+
+_RECIPES: dict[str, Callable[[], tuple[bytes, Any]]] = {
+    "resnet18": lambda: _make_image("resnet18"),
+    "resnet18-int8": lambda: _make_int8("resnet18"),
+    "resnet50": lambda: _make_image("resnet50"),
+    "resnet50-int8": lambda: _make_int8("resnet50"),
+    "text": _make_text,
+    "forecaster": _make_forecaster,
+}
+
+
+def main() -> None:
+    """Make and publish the models that are named."""
+    import torch
+
+    from zoo.repository import publish
+
+    repository = Path(sys.argv[1])
+    for name in sys.argv[2:] or NAMES:
+        print(f"making {name} ...", file=sys.stderr)
+        torch.manual_seed(_SEED)
+        publish(*_RECIPES[name](), repository, name)
+
+
+if __name__ == "__main__":
+    main()

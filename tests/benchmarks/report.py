@@ -1,0 +1,128 @@
+"""The tables for people."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks.cells import Cell
+from tests.benchmarks.results import Results, model_of
+from tests.benchmarks.targets import Target, targets
+
+_COLOURS = {"reached": "green", "missed": "red", "not measured": "dim"}
+
+
+def show(results: Results, console: Console) -> None:
+    """All tables."""
+    machine = results.machine
+    console.print(
+        f"{machine['processor']}, {machine['cores']} cores, load average {machine['load_average']:.2f} at the start; "
+        + ", ".join(f"{name} {version}" for name, version in results.versions.items()),
+        highlight=False,
+    )
+    console.print(_raw_table(results), _cell_table(results))
+    if results.open_loops:
+        console.print(_open_loop_table(results))
+    if results.peers:
+        console.print(_peer_table(results))
+    console.print(_target_table(targets(results)))
+
+
+def save(results: Results, path: Path) -> None:
+    """Write the JSON file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(results.to_json() + "\n")
+
+
+def _raw_table(results: Results) -> Table:
+    table = Table("model", "best of raw ONNX Runtime", "items/s", "searched, items/s", title="floor of the engine")
+    for floor in results.raw.values():
+        found = "; ".join(f"{speed.configuration}: {speed.items_per_second:,.0f}" for speed in floor.searched)
+        again = ", ".join(f"{value:,.0f}" for value in floor.again)
+        rate = f"{floor.items_per_second:,.1f}" + (f" (mean of {again})" if again else "")
+        table.add_row(floor.model, str(floor.best), rate, found)
+    return table
+
+
+def _cell_table(results: Results) -> Table:
+    table = Table(title="closed loops", box=None, header_style="bold", pad_edge=False)
+    for name in ("server", "workload"):
+        table.add_column(name)
+    numbers = ("items", "callers", "requests/s", "items/s", "of raw", "of echo", "p50 ms", "p95 ms", "p99 ms")
+    for name in (*numbers, "above floors ms", "CPU ms/request", "client", "RSS MiB", "PSS MiB", "checked"):
+        table.add_column(name, justify="right")
+    previous = ""
+    for cell in results.cells:
+        if previous not in ("", cell.server + cell.workload):
+            table.add_section()
+        previous = cell.server + cell.workload
+        _add(table, results, cell)
+    return table
+
+
+def _add(table: Table, results: Results, cell: Cell) -> None:
+    start = (cell.server, cell.workload, str(cell.items), str(cell.callers))
+    if math.isnan(cell.requests_per_second):
+        table.add_row(*start, *[""] * 12, f"[red]{cell.problem}[/]")
+        return
+    table.add_row(
+        *start,
+        f"{cell.requests_per_second:,.1f}",
+        f"{cell.items_per_second:,.1f}",
+        _percent(results.of_raw(cell)) if model_of(cell.workload) in results.raw else "",
+        _percent(results.of_echo(cell)),
+        *(f"{value:,.2f}" for value in (cell.p50_ms, cell.p95_ms, cell.p99_ms)),
+        _number(results.above_floors_ms(cell), 2) if cell.callers == 1 else "",
+        _number(cell.cpu_ms_per_request, 3),
+        _number(cell.client_cpu_ms_per_request, 3),
+        _number(cell.resident_mib, 0),
+        _number(cell.proportional_mib, 0),
+        f"[red]{cell.problem}[/]" if cell.problem else str(cell.checked),
+    )
+
+
+def _open_loop_table(results: Results) -> Table:
+    title = "open loops: Poisson arrivals, latency from when a request should have left"
+    table = Table("workload", "of capacity", "asked/s", "achieved/s", "p50 ms", "p95 ms", "p99 ms", title=title)
+    for name in ("lost", "wrong", "generator"):
+        table.add_column(name)
+    for loop in results.open_loops:
+        kept = loop.generator
+        late = f"p99 {kept.p99_ms:.1f} ms late"
+        table.add_row(
+            loop.workload,
+            _percent(loop.share),
+            f"{kept.asked_per_second:,.1f}",
+            f"{kept.achieved_per_second:,.1f}",
+            *(f"{value:,.2f}" for value in (loop.p50_ms, loop.p95_ms, loop.p99_ms)),
+            str(loop.lost),
+            str(loop.wrong),
+            f"[red]fell behind, {late}[/]" if kept.behind else late,
+        )
+    return table
+
+
+def _peer_table(results: Results) -> Table:
+    table = Table("server", "version, or why it is not measured", title="other servers")
+    for name, version in results.peers.items():
+        table.add_row(name, version)
+    return table
+
+
+def _target_table(rows: list[Target]) -> Table:
+    table = Table("target", "asked", "measured", "", title="targets")
+    for row in rows:
+        colour = _COLOURS[row.verdict]
+        table.add_row(row.text, row.asked, _number(row.measured, 3), f"[{colour}]{row.verdict}[/]")
+    return table
+
+
+def _percent(value: float) -> str:
+    return "" if math.isnan(value) else f"{100 * value:.1f} %"
+
+
+def _number(value: float, digits: int) -> str:
+    return "" if math.isnan(value) else f"{value:,.{digits}f}"

@@ -1,0 +1,65 @@
+"""Menagerie servers to measure: as processes of their own, as operators run them."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.benchmarks import usage
+from tests.benchmarks.cells import Running
+from tests.service.processes import running
+from zoo import BUNDLED
+from zoo.repository import scan
+
+ROOM = ("--max-queue-rows", "8192")
+"""64 callers with 32 items each are more than the default lets wait."""
+
+
+@contextmanager
+def menagerie(repository: Path, flags: Sequence[str] = ()) -> Iterator[Running]:
+    """A server whose models are ready."""
+    with running("--repository", str(repository), *ROOM, *flags) as server:
+        address = server.wait_for(r"serving gRPC on (\S+), metrics on (\S+)")
+        server.wait_for("models ready")
+        yield Running("menagerie", address[1], server.process.pid, address[2])
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a server takes before the first request."""
+
+    seconds: float
+    """From the command to readiness, the median of several starts."""
+    memory: usage.Memory
+    """When it is ready."""
+    bare: usage.Memory
+    """Of a bare process with the same sessions, touched by one run."""
+
+
+def measure_start(repository: Path = BUNDLED, flags: Sequence[str] = (), starts: int = 3) -> Start:
+    """Start a server on a repository some times."""
+    seconds = []
+    memory = usage.Memory(float("nan"), float("nan"))
+    for _ in range(starts):
+        with running("--repository", str(repository), *flags) as server:
+            server.wait_for("models ready")
+            seconds.append(time.monotonic() - server.start)
+            memory = usage.memory(server.process.pid)
+    return Start(statistics.median(seconds), memory, bare_memory(repository))
+
+
+def bare_memory(repository: Path) -> usage.Memory:
+    """Of a process that holds the sessions of all models in a repository as a server opens them, and nothing else."""
+    files = [str(version.path) for version in scan(repository).versions]
+    command = [sys.executable, "-m", "tests.benchmarks.bare_process", *files]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        if not process.stdout.readline():
+            raise RuntimeError("the bare process ended; what it wrote to standard error says why")
+        return usage.memory(process.pid)

@@ -1,0 +1,87 @@
+"""What was to be reached, what was measured, and whether it was reached. Rows that lose stay in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.benchmarks.cells import Cell
+from tests.benchmarks.results import Results
+
+BUSY = (16, 64)
+"""Callers."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A line of the table."""
+
+    text: str
+    asked: str
+    measured: float
+    """NaN: not measured."""
+    reached: bool
+
+    @property
+    def verdict(self) -> str:
+        """In a word."""
+        return "not measured" if math.isnan(self.measured) else "reached" if self.reached else "missed"
+
+
+def targets(results: Results, server: str = "menagerie") -> list[Target]:
+    """All of them, of one server."""
+    cells = {(c.workload, c.items, c.callers): c for c in results.cells if c.server == server and not c.problem}
+    return [*_throughput(results, cells), *_int8(cells), *_latency(results, cells), *_resources(results)]
+
+
+_Cells = dict[tuple[str, int, int], Cell]
+
+
+def _throughput(results: Results, cells: _Cells) -> Iterator[Target]:
+    asked = [("resnet18", 1, 0.95), ("resnet50", 1, 0.95), ("resnet18-jpeg", 1, 0.88)]
+    asked += [("forecaster", 32, 0.90), ("text", 32, 0.90)]
+    for workload, items, share in asked:
+        for callers in BUSY:
+            cell = cells.get((workload, items, callers))
+            measured = results.of_raw(cell) if cell else math.nan
+            text = f"{workload}, {items} item{'s' if items > 1 else ''}, {callers} callers: of raw ONNX Runtime"
+            yield _at_least(text, share, measured)
+
+
+def _int8(cells: _Cells) -> Iterator[Target]:
+    for name in ("resnet18", "resnet50"):
+        for callers in BUSY:
+            plain, int8 = cells.get((name, 1, callers)), cells.get((f"{name}-int8", 1, callers))
+            gain = int8.items_per_second / plain.items_per_second if plain and int8 else math.nan
+            yield _at_least(f"{name}, {callers} callers: int8 against float32", 3.0, gain)
+
+
+def _latency(results: Results, cells: _Cells) -> Iterator[Target]:
+    for workload in ("forecaster", "text"):
+        cell = cells.get((workload, 1, 1))
+        above = results.above_floors_ms(cell) if cell else math.nan
+        yield _at_most(f"{workload}, 1 caller: p50 above raw ONNX Runtime and bare echo, ms", 0.3, above)
+    for workload in ("resnet18", "resnet50", "resnet18-jpeg"):
+        loops = [loop for loop in results.open_loops if loop.workload == workload and not loop.lost + loop.wrong]
+        ratio = loops[0].p99_ms / loops[0].p50_ms if loops else math.nan
+        yield _at_most(f"{workload}, open loop at 70 % of capacity: p99 / p50", 3.0, ratio)
+    reload = results.reload
+    ratio = reload.during_p99_ms / reload.before_p99_ms if reload and not reload.lost + reload.wrong else math.nan
+    yield _at_most("during reloads: p99 / p99 before", 1.5, ratio)
+
+
+def _resources(results: Results) -> Iterator[Target]:
+    start, models = results.start, results.models_start
+    yield _at_most("start to ready with the bundled zoo, s", 2.0, start.seconds if start else math.nan)
+    for text, found in (("bundled zoo", start), ("models of the benchmarks", models)):
+        ratio = found.memory.resident_mib / found.bare.resident_mib if found else math.nan
+        yield _at_most(f"memory of the server / of bare sessions, {text}", 1.3, ratio)
+
+
+def _at_least(text: str, limit: float, measured: float) -> Target:
+    return Target(text, f">= {limit:g}", measured, measured >= limit)
+
+
+def _at_most(text: str, limit: float, measured: float) -> Target:
+    return Target(text, f"<= {limit:g}", measured, measured <= limit)
