@@ -100,7 +100,9 @@ def measure(
     finally:
         client.close()
     counted = _refused(before, after, result) if before and after else ""
-    return replace(cell, problem=_lost(result, size) or counted or cell.problem or wrong and f"after the load: {wrong}")
+    return replace(
+        cell, problem=_lost(result, size) or counted or cell.problem or (wrong and f"after the load: {wrong}")
+    )
 
 
 def _load(server: Running, cell: Cell, make: Make, seconds: float, connections: int) -> tuple[Cell, Result]:
