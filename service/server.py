@@ -30,6 +30,7 @@ from menagerie.v1 import (
 from service import triton
 from service.backend.contract import Backend, Device
 from service.backend.device import CPU, choose_device
+from service.backend.driver import load_driver
 from service.backend.engine import Engine
 from service.backend.onnx import OnnxBackend
 from service.errors import DeviceError, StartError
@@ -50,6 +51,7 @@ from service.servicers.inference import InferenceServicer
 from service.servicers.models import ModelServicer
 from service.servicers.prediction import PredictionServicer
 from service.settings import Settings
+from service.telemetry.gpu import GpuCollector, find_gpu
 from service.telemetry.metrics import Metrics
 from service.telemetry.metrics_server import MetricsServer, serve_metrics
 from service.telemetry.tracing import choose_tracing
@@ -129,6 +131,7 @@ class Server:
         if settings.tokens and not self._tls:
             log.warning("tokens come in plain text: on a network, give --tls-certificate and --tls-key")
         self._announce_device()
+        self._watch_gpu()
         self._loading = asyncio.create_task(self._load(found))
         if settings.control_mode == "poll":
             poller = Poller(self.table, self.metrics, settings.repository, found)
@@ -253,6 +256,17 @@ class Server:
         self.metrics.device_fallback.set(bool(device.note))
         threads = f"{self.settings.compute_threads} threads" if device == CPU else device.provider
         log.info("device %s (%s)%s", device.name, threads, f": {device.note}" if device.note else "")
+
+    def _watch_gpu(self) -> None:
+        if self._device.kind != "cuda":
+            return
+        try:
+            gpu = find_gpu(load_driver().pci_bus_id(self._device.ordinal))
+        except DeviceError as exc:
+            log.warning("no metrics of the GPU: %s", exc)
+            return
+        if gpu:
+            self.metrics.registry.register(GpuCollector(gpu))
 
     def _build_grpc(self) -> grpc.aio.Server:
         server = grpc.aio.server(interceptors=[self._interceptor], options=_grpc_options(self.settings))

@@ -55,6 +55,12 @@ class Driver:
         self._call("cuDeviceGetName", text, len(text), ordinal)
         return text.value.decode(errors="replace")
 
+    def pci_bus_id(self, ordinal: int) -> str:
+        """Its place in the machine, e.g. "0000:3B:00.0", by which others know it too."""
+        text = ctypes.create_string_buffer(32)
+        self._call("cuDeviceGetPCIBusId", text, len(text), ordinal)
+        return text.value.decode()
+
     def memory(self, ordinal: int) -> tuple[int, int]:
         """Bytes of a device's memory that are free, and all of them."""
         free, total = ctypes.c_size_t(0), ctypes.c_size_t(0)

@@ -69,7 +69,18 @@ async def compare(repositories: list[Path], device: str, *, cuda: bool) -> int:
         for entry in servers["cpu"].table.entries():
             failed |= await _compare_model(table, entry, servers.get(device), stubs)
         console.print(table)
+        if cuda:
+            failed |= _tells_nothing_of_its_gpu(servers[device])
         return int(failed and cuda)
+
+
+def _tells_nothing_of_its_gpu(server: Server) -> bool:
+    """Print what its metrics say of the GPU; whether that is not all there should be."""
+    families = [family for family in server.metrics.registry.collect() if family.name.startswith("nv_gpu_")]
+    samples = [sample for family in families for sample in family.samples]
+    for sample in samples:
+        console.print(f"{sample.name} {sample.value:g} {sample.labels}")
+    return len(samples) < 4
 
 
 async def _compare_model(
