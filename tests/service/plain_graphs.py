@@ -108,6 +108,25 @@ def busy() -> bytes:
     return make_model(nodes, {"rounds": ("INT64", ("batch", 1))}, {"y": ("FP32", ("batch", 1))}, constants)
 
 
+def hungry() -> bytes:
+    """mebibytes int64 [N, 1] -> y int64 [N, 1] = mebibytes, with as much memory in between as the largest says."""
+    nodes = [
+        helper.make_node("Mul", ["mebibytes", "floats"], ["sizes"]),
+        helper.make_node("ReduceMax", ["sizes"], ["size"], keepdims=0),
+        helper.make_node("Reshape", ["size", "one"], ["shape"]),
+        helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
+        helper.make_node("ReduceSum", ["zeros"], ["nothing"], keepdims=0),
+        helper.make_node("Cast", ["nothing"], ["nought"], to=TensorProto.INT64),
+        helper.make_node("Add", ["mebibytes", "nought"], ["y"]),
+    ]
+    constants = [
+        helper.make_tensor("floats", TensorProto.INT64, [], [2**20 // 4]),
+        helper.make_tensor("one", TensorProto.INT64, [1], [1]),
+    ]
+    axes = ("batch", 1)
+    return make_model(nodes, {"mebibytes": ("INT64", axes)}, {"y": ("INT64", axes)}, constants)
+
+
 def large(mebibytes: int) -> bytes:
     """x float32 [N, 64] -> y = x W, with a W of this size."""
     weights = np.ones((64, mebibytes * 2**20 // (64 * 4)), np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import threading
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from service.backend.device import CPU, PROBE_MODEL
 from service.backend.onnx import OnnxBackend
 from service.backend.signature import make_signature
 from service.cpus import available_cpus
-from service.errors import InferenceError
+from service.errors import InferenceError, OutOfMemoryError
 from service.models.loading import load_model
 from tests.service import plain_graphs
 from zoo.errors import PackageError
@@ -24,6 +25,11 @@ def opened(tmp_path: Path, data: bytes) -> OnnxBackend:
     file = tmp_path / "model.onnx"
     file.write_bytes(data)
     return OnnxBackend(file)
+
+
+def resident_bytes() -> int:
+    """Memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def test_the_probe_model_is_what_it_says() -> None:
@@ -53,6 +59,22 @@ def test_failures_are_translated_and_the_next_run_works(tmp_path: Path) -> None:
     assert "Gather" in caught.value.detail
     assert caught.value.__cause__ is not None
     assert backend.run({"index": np.array([[3]])})["y"].tolist() == [[30]]
+
+
+def test_what_does_not_fit_into_memory_is_told_and_forgotten(tmp_path: Path) -> None:
+    backend = opened(tmp_path, plain_graphs.hungry())
+
+    def run(mebibytes: int) -> list[list[int]]:
+        return backend.run({"mebibytes": np.array([[mebibytes]])})["y"].tolist()
+
+    small = resident_bytes()
+    assert run(256) == [[256]]
+    assert resident_bytes() - small > 200 * 2**20, "the arena keeps it"
+    with pytest.raises(OutOfMemoryError):
+        run(2**34)
+    assert run(1) == [[1]]
+    assert resident_bytes() - small < 100 * 2**20, "after a run that did not fit, the next one gives it back"
+    assert run(2) == [[2]]
 
 
 def test_closing_ends_a_run_that_is_under_way(tmp_path: Path) -> None:
