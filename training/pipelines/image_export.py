@@ -74,7 +74,7 @@ def export_checked(classifier: ImageClassifier, data: ImageData) -> tuple[Candid
 
 
 def try_int8(
-    float_graph: Candidate, expected: Run, data: ImageData
+    float_graph: Candidate, expected: Run, data: ImageData, *, budget: float = QUANTISATION_BUDGET
 ) -> tuple[Candidate, dict[str, dict[str, float | str]]]:
     """The int8 graph if it is faster and accurate, else the float one; and what was measured, for the card.
 
@@ -85,7 +85,7 @@ def try_int8(
     (few, _), *_ = data.part(data.split.validation).batches(8)
     check_batch_independence(int8.run, gate_batches(few[IMAGE_INPUT], BATCH_SIZES))
     faster = speedup(float_graph.run, int8.run, few)
-    reason = _reason_against(float_graph, int8, faster)
+    reason = _reason_against(float_graph, int8, faster, budget)
     tried = {
         "float32": _measured(float_graph, 1.0, "yes" if reason else "no: int8 is faster and as accurate"),
         "int8": _measured(int8, faster, f"no: {reason}" if reason else "yes"),
@@ -105,12 +105,12 @@ def _quantize(float_graph: Candidate, expected: Run, data: ImageData) -> Candida
     return Candidate(onnx_bytes, run, reports[0], reports[1], golden_atol=round(gap, 4), golden_rtol=0.0)
 
 
-def _reason_against(float_graph: Candidate, int8: Candidate, faster: float) -> str:
+def _reason_against(float_graph: Candidate, int8: Candidate, faster: float, budget: float) -> str:
     for part, before, after in (
         ("validation", float_graph.validation, int8.validation),
         ("test", float_graph.test, int8.test),
     ):
-        if after.accuracy < before.accuracy - QUANTISATION_BUDGET - 1e-6:  # a loss of just the budget is within it
+        if after.accuracy < before.accuracy - budget - 1e-6:  # a loss of just the budget is within it
             return f"{part} accuracy falls from {before.accuracy:.4f} to {after.accuracy:.4f}"
     return "" if faster > 1 else f"its speed is {faster:.2f} times that of float32"
 

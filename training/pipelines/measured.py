@@ -1,0 +1,135 @@
+"""A published model measured again, on the data and the split that its card names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from rich.console import Console
+
+from training.data.images import read_image_folder, split_images
+from training.data.tables import read_series_parts
+from training.data.text_parts import TextPart, read_text_parts
+from training.errors import DataError, SettingsError
+from training.evaluate import ClassificationReport, classification_report
+from training.evaluate_series import forecast_report
+from training.export.text import text_tensor
+from training.pipelines.image_export import ImageData
+from training.series_settings import SeriesSettings
+from training.settings import ImageSettings, RunSettings
+from training.text_settings import TextSettings
+from zoo.card import SERIES_INPUT, Card, ImageTask, SeriesTask, TextTask
+from zoo.golden import Run, Tensors
+
+_BATCH = 256
+_SAMPLE = 8
+
+AnySettings = TypeVar("AnySettings", bound=RunSettings)
+
+
+@dataclass(frozen=True)
+class Score:
+    """How a graph does on the test part."""
+
+    metrics: dict[str, float]
+    """As the card has them."""
+    headline: str
+    """The one that decides."""
+    lower_is_better: bool = False
+
+    @property
+    def value(self) -> float:
+        """Of the metric that decides."""
+        return self.metrics[self.headline]
+
+    def drop_from(self, before: Score) -> float:
+        """What was lost: of an accuracy the difference, of an error the part that it grew by; negative: nothing."""
+        return self.value / before.value - 1 if self.lower_is_better else before.value - self.value
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The test part of a model's data."""
+
+    score: Callable[[Run], Score]
+    sample: Tensors
+    """Some inputs."""
+    images: ImageData | None = None
+    """All parts, of an image model."""
+
+
+def read_held_out(card: Card, data: Sequence[Path], console: Console) -> HeldOut:
+    """Read the data that a model was trained on, and split them as its run did.
+
+    Raises:
+        DataError: they are not those that the card names, or cannot be read.
+        SettingsError: the card does not say how they were split, or the model keeps state.
+    """
+    if card.state:
+        raise SettingsError(f"{card.name!r} keeps state from step to step; only models without can be measured here")
+    if not card.provenance.data_sha256:
+        raise SettingsError(f"{card.name!r} was published ready-made, without data to measure it on")
+    match card.task:
+        case ImageTask(resize=resize):
+            images = _settings(ImageSettings, card, data=_one(data))
+            found = read_image_folder(images.data, resize, skip_broken=images.skip_broken, console=console)
+            _check_hash(card, found.sha256)
+            split = split_images(found, validation=images.validation, test=images.test, seed=images.seed)
+            parts = ImageData(found, split, resize)
+            inputs, _ = next(iter(parts.part(split.validation or split.test).batches(_SAMPLE)))
+            return HeldOut(lambda run: _classifier_score(parts.report(run, split.test)), inputs, parts)
+        case TextTask():
+            texts = read_text_parts(_settings(TextSettings, card, data=list(data)))
+            _check_hash(card, texts.sha256)
+            return HeldOut(lambda run: _text_score(run, texts.test), text_tensor(texts.test.texts[:_SAMPLE]))
+        case SeriesTask(features=features, targets=targets):
+            names = [quantity.name for quantity in features]
+            columns = {"target": names[: len(targets)], "feature": names[len(targets) :]}
+            series = read_series_parts(_settings(SeriesSettings, card, data=_one(data), **columns))
+            _check_hash(card, series.sha256)
+            history, _ = series.test.__getitems__(list(range(min(_SAMPLE, len(series.test)))))
+            suffixes = [f"_{name}" if len(targets) > 1 else "" for name in columns["target"]]
+
+            def score(run: Run) -> Score:
+                report = forecast_report(run, series.test.batches(_BATCH))
+                metrics = {f"mae{end}": round(report.mae_of(index), 5) for index, end in enumerate(suffixes)}
+                return Score(metrics, f"mae{suffixes[0]}", lower_is_better=True)
+
+            return HeldOut(score, {SERIES_INPUT: history.numpy()})
+
+
+def _settings(kind: type[AnySettings], card: Card, **own: object) -> AnySettings:
+    """The settings of the run, as far as reading its data needs them."""
+    known = {name: value for name, value in card.provenance.settings.items() if name in kind.model_fields}
+    files = {"vectors", "validation_file", "weights"}  # of which the card has the names only
+    kept = {name: value for name, value in known.items() if name not in files}
+    if known.get("validation_file"):
+        raise SettingsError(f"{card.name!r} was validated on a file of its own; models like it cannot be measured here")
+    return kind.model_validate({**kept, "output": Path(), "name": card.name, **own})
+
+
+def _one(data: Sequence[Path]) -> Path:
+    if len(data) != 1:
+        raise SettingsError(f"the data of this model are one folder or file; {len(data)} were given")
+    return data[0]
+
+
+def _check_hash(card: Card, found: str) -> None:
+    if found != card.provenance.data_sha256:
+        raise DataError(
+            f"these are not the data that {card.name!r} was trained on: sha256 {found[:12]}, the card has "
+            f"{card.provenance.data_sha256[:12]}; its test part would not be what training left out"
+        )
+
+
+def _classifier_score(report: ClassificationReport) -> Score:
+    return Score(report.metrics(), "accuracy")
+
+
+def _text_score(run: Run, part: TextPart) -> Score:
+    starts = np.arange(0, len(part.texts), _BATCH)
+    batches = ((text_tensor(part.texts[at : at + _BATCH]), part.classes[at : at + _BATCH]) for at in starts)
+    return _classifier_score(classification_report(run, batches))

@@ -1,0 +1,110 @@
+"""From a published float32 model to a smaller one beside it, if it is as good."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from training.errors import GateError, SettingsError
+from training.export.gate import BATCH_SIZES, check_batch_independence, publish_checked
+from training.export.half import TOLERANCE_FACTOR, check_range, to_float16
+from training.pipelines.image_export import Candidate, try_int8
+from training.pipelines.measured import HeldOut, Score, read_held_out
+from training.settings import QuantizeSettings
+from zoo.card import Card
+from zoo.golden import Run, Tensors
+from zoo.package import read_card
+from zoo.repository import ModelVersion
+from zoo.runtime import make_run, open_session
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What was published, and what it lost."""
+
+    published: ModelVersion
+    card: Card
+    before: Score
+    after: Score
+
+
+def quantize(settings: QuantizeSettings, console: Console | None = None) -> Quantized:
+    """Convert, compare on the test part, and publish as the next version.
+
+    Raises:
+        GateError: more is lost than `max_drop`, a value does not fit, or int8 is not faster here; nothing is published.
+        TrainingError: the data are others, or the model cannot be measured.
+        ZooError: the file is no model with a card.
+    """
+    console = console or Console(stderr=True)
+    path = settings.model.resolve()
+    card = read_card(path)
+    if card is None:
+        raise SettingsError(f"{settings.model} has no card, which says on what data to measure it")
+    part = read_held_out(card, settings.data, console)
+    console.print("converting and measuring")
+    onnx_bytes = path.read_bytes()
+    run = make_run(open_session(path))
+    before = part.score(run)
+    if settings.fp16:
+        small, card = _half(onnx_bytes, before, card, part, settings.max_drop)
+    else:
+        small, card = _int8(onnx_bytes, run, card, part, settings.max_drop)
+    after = part.score(make_run(open_session(small)))
+    card = card.model_copy(update={"test_metrics": card.test_metrics | after.metrics})
+    repository, name = settings.output or path.parents[2], settings.name or path.parents[1].name
+    published = publish_checked(small, card, repository, name, settings.version)
+    return Quantized(published, card, before, after)
+
+
+def _half(onnx_bytes: bytes, before: Score, card: Card, part: HeldOut, max_drop: float) -> tuple[bytes, Card]:
+    """Half precision, with golden samples that allow for it.
+
+    A CPU cannot measure its speed; it is for a GPU, and the card says so.
+    """
+    largest = check_range(onnx_bytes, part.sample)
+    small = to_float16(onnx_bytes)
+    half = make_run(open_session(small))
+    check_batch_independence(half, _batches(part.sample), limit=1e-3)
+    after = part.score(half)
+    drop = after.drop_from(before)
+    if not drop <= max_drop + 1e-6:
+        raise GateError(
+            f"{after.headline} on the test part goes from {before.value:g} to {after.value:g}, "
+            f"a loss of {drop:.4f}; --max-drop allows {max_drop:g}"
+        )
+    tried: dict[str, dict[str, float | str]] = {
+        "float32": {**_measured(onnx_bytes, before), "kept": "in an earlier version, for a CPU"},
+        "float16": {
+            **_measured(small, after),
+            "largest_value": round(largest, 5),
+            "kept": "yes, for a GPU; its speed there was not measured",
+        },
+    }
+    golden = card.golden.model_copy(
+        update={"atol": TOLERANCE_FACTOR * card.golden.atol, "rtol": TOLERANCE_FACTOR * card.golden.rtol}
+    )
+    return small, card.model_copy(update={"golden": golden, "tried": card.tried | tried})
+
+
+def _int8(onnx_bytes: bytes, run: Run, card: Card, part: HeldOut, max_drop: float) -> tuple[bytes, Card]:
+    """int8, with golden samples that allow for what it differs by on the validation part."""
+    data = part.images
+    if data is None:
+        raise SettingsError("--int8 is for convolutional networks, which image models are; take --fp16 for a GPU")
+    validation, test = data.report(run, data.split.validation), data.report(run, data.split.test)
+    float_graph = Candidate(onnx_bytes, run, validation, test, card.golden.atol, card.golden.rtol)
+    chosen, tried = try_int8(float_graph, run, data, budget=max_drop)
+    if chosen is float_graph:
+        raise GateError(f"int8 is not worth it: {str(tried['int8']['kept']).removeprefix('no: ')}")
+    golden = card.golden.model_copy(update={"atol": chosen.golden_atol, "rtol": chosen.golden_rtol})
+    return chosen.onnx_bytes, card.model_copy(update={"golden": golden, "tried": card.tried | tried})
+
+
+def _batches(sample: Tensors) -> list[Tensors]:
+    return [{name: value[:size] for name, value in sample.items()} for size in BATCH_SIZES]
+
+
+def _measured(onnx_bytes: bytes, score: Score) -> dict[str, float | str]:
+    return {score.headline: score.value, "megabytes": round(len(onnx_bytes) / 1e6, 2)}
