@@ -91,7 +91,7 @@ _TITLES = {
         "sequence_drain_seconds",
         "requests_per_second",
     },
-    "operation": {"drain_seconds", "log_level", "log_format", "otlp_endpoint"},
+    "operation": {"drain_seconds", "transport", "log_level", "log_format", "otlp_endpoint"},
 }
 """What --help shows together. A new field belongs into one of these."""
 _METAVARS = {
@@ -100,6 +100,7 @@ _METAVARS = {
     "host": "HOST",
     "device": "DEVICE",
     "server_name": "NAME",
+    "transport": "KIND",
     "log_level": "LEVEL",
     "log_format": "FORMAT",
     "tls_certificate": "FILE",

@@ -10,7 +10,6 @@ import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
 from time import perf_counter
 from typing import Any
 
@@ -33,6 +32,7 @@ from service.settings import Settings
 from service.telemetry.call import Call, current_call, log_failure
 from service.telemetry.metrics import Metrics, traced_phases
 from service.telemetry.tracing import Tracing
+from service.transport.handlers import Metadata
 
 log = logging.getLogger(__name__)
 
@@ -42,16 +42,20 @@ _GOOD_ID = re.compile(r"[!-~]{1,128}")
 _UNKNOWN_METHOD = "unknown"
 """Stands in metrics for the names of RPCs that callers made up."""
 
-# gRPC runs an RPC in one task, from the interceptor through the handler.
-_caller: ContextVar[str] = ContextVar("caller", default="")
 
-
-class RequestInterceptor(grpc.aio.ServerInterceptor):
-    """The one interceptor: an RPC cannot get past a part of it."""
+class RequestInterceptor:
+    """Stands around every handler: an RPC cannot get past a part of it."""
 
     def __init__(
-        self, metrics: Metrics, readiness: Readiness, gate: Gate, tracing: Tracing, settings: Settings
+        self,
+        handlers: Mapping[str, Any],
+        metrics: Metrics,
+        readiness: Readiness,
+        gate: Gate,
+        tracing: Tracing,
+        settings: Settings,
     ) -> None:
+        self._handlers = handlers
         self._metrics = metrics
         self._readiness = readiness
         self._gate = gate
@@ -61,55 +65,55 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         self._quota = Quota(max_streams=settings.max_streams, max_bytes=settings.max_inflight_mib * 2**20)
         # Health may be open to everybody: its watchers must not take the streams of others.
         self._health_quota = Quota(max_streams=settings.max_streams, max_bytes=settings.max_message_bytes)
-        self._handlers: dict[str, Any] = {}
+        self._wrapped: dict[tuple[str, str], Any] = {}
 
-    async def intercept_service(
-        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], details: grpc.HandlerCallDetails
-    ) -> Any:
-        """Give the RPC's handler, wrapped; or one that refuses before a byte of the request is read."""
-        method = details.method
+    def route(self, method: str, metadata: Metadata) -> Any:
+        """Give the RPC's handler, wrapped; or one that refuses before a byte of the request is read.
+
+        None: there is no such RPC.
+        """
         try:
-            _caller.set(self._gate.check(method, _text(details.invocation_metadata, "authorization")))
+            caller = self._gate.check(method, _text(metadata, "authorization"))
         except ServiceError as exc:
             return self._refusal(method, exc)
-        wrapped = self._handlers.get(method)
+        wrapped = self._wrapped.get((method, caller))
         if wrapped is None:
-            handler = await continuation(details)
-            if handler is None:  # gRPC answers UNIMPLEMENTED
+            handler = self._handlers.get(method)
+            if handler is None:
                 return None
             if method not in ROLES:
                 log.error("%s has no role in service.security.access. This is a bug.", method)
                 return self._refusal(method, UnexpectedError())
-            wrapped = self._handlers[method] = self._wrap(method, handler)
+            wrapped = self._wrapped[method, caller] = self._wrap(method, handler, caller)
         return wrapped
 
     def _refusal(self, method: str, error: ServiceError) -> Any:
         async def refuse(requests: Any, context: Any) -> AsyncIterator[Any]:  # noqa: ARG001
-            async with self._around(method if method in ROLES else _UNKNOWN_METHOD, context):
+            async with self._around(method if method in ROLES else _UNKNOWN_METHOD, context, ""):
                 raise error
             yield
 
         return grpc.stream_stream_rpc_method_handler(refuse)
 
-    def _wrap(self, method: str, handler: Any) -> Any:
+    def _wrap(self, method: str, handler: Any, caller: str) -> Any:
         # Without a deserializer the handler gets the bytes, whose size and form it then checks itself.
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(
-                self._answer_unary(method, handler), None, handler.response_serializer
+                self._answer_unary(method, handler, caller), None, handler.response_serializer
             )
         if handler.unary_stream:
             return grpc.unary_stream_rpc_method_handler(
-                self._answer_watch(method, handler), None, handler.response_serializer
+                self._answer_watch(method, handler, caller), None, handler.response_serializer
             )
         assert handler.stream_stream, "the server has no RPC of the fourth kind"
         return grpc.stream_stream_rpc_method_handler(
-            self._answer_stream(method, handler), None, handler.response_serializer
+            self._answer_stream(method, handler, caller), None, handler.response_serializer
         )
 
-    def _answer_unary(self, method: str, handler: Any) -> Callable[[bytes, Any], Awaitable[Any]]:
+    def _answer_unary(self, method: str, handler: Any, caller: str) -> Callable[[bytes, Any], Awaitable[Any]]:
         async def answer(data: bytes, context: Any) -> Any:
             with self._readiness.answering():
-                async with self._around(method, context) as call:
+                async with self._around(method, context, caller) as call:
                     if method not in HEALTH_RPCS:
                         self._rate.take(_client(call, context))
                     with self._quota_of(method).request(len(data)):
@@ -117,9 +121,9 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
 
         return answer
 
-    def _answer_watch(self, method: str, handler: Any) -> Callable[[bytes, Any], AsyncIterator[Any]]:
+    def _answer_watch(self, method: str, handler: Any, caller: str) -> Callable[[bytes, Any], AsyncIterator[Any]]:
         async def answer(data: bytes, context: Any) -> AsyncIterator[Any]:
-            async with self._around(method, context):
+            async with self._around(method, context, caller):
                 with self._quota_of(method).stream():
                     request = self._parse(data, handler.request_deserializer)
                     async for response in handler.unary_stream(request, context):
@@ -127,10 +131,10 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
 
         return answer
 
-    def _answer_stream(self, method: str, handler: Any) -> Callable[[Any, Any], AsyncIterator[Any]]:
+    def _answer_stream(self, method: str, handler: Any, caller: str) -> Callable[[Any, Any], AsyncIterator[Any]]:
         async def answer(data: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
             held: deque[int] = deque()
-            async with self._around(method, context) as call:
+            async with self._around(method, context, caller) as call:
                 with self._quota.stream():
                     try:
                         requests = self._read(data, handler.request_deserializer, _client(call, context), held)
@@ -166,9 +170,9 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
             raise MalformedMessageError(len(data)) from exc
 
     @asynccontextmanager
-    async def _around(self, method: str, context: Any) -> AsyncIterator[Call]:
+    async def _around(self, method: str, context: Any, caller: str) -> AsyncIterator[Call]:
         metadata = dict(context.invocation_metadata() or ())
-        call = Call(method, _request_id(metadata), self._count_failure, caller=_caller.get())
+        call = Call(method, _request_id(metadata), self._count_failure, caller=caller)
         current_call.set(call)
         context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
         span, start = self._tracing.begin(call, metadata), perf_counter()
@@ -233,7 +237,7 @@ def _client(call: Call, context: Any) -> str:
     return call.caller or context.peer().rpartition(":")[0]
 
 
-def _text(metadata: Any, key: str) -> str:
+def _text(metadata: Metadata, key: str) -> str:
     """A header; empty where it is not there, or there more than once: nobody should have to guess which one counts."""
-    values = [value for name, value in metadata or () if name == key]
+    values = [value for name, value in metadata if name == key]
     return values[0] if len(values) == 1 and isinstance(values[0], str) else ""

@@ -14,11 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-import grpc.aio
 from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from inference import grpc_service_pb2, grpc_service_pb2_grpc
 from menagerie.v1 import (
@@ -55,6 +54,8 @@ from service.telemetry.gpu import GpuCollector, find_gpu
 from service.telemetry.metrics import Metrics
 from service.telemetry.metrics_server import MetricsServer, serve_metrics
 from service.telemetry.tracing import choose_tracing
+from service.transport.handlers import HandlerTable
+from service.transport.opening import open_transport
 from zoo.repository import ModelVersion
 
 log = logging.getLogger(__name__)
@@ -100,8 +101,10 @@ class Server:
             scan=triton.scan,
         )
         self.readiness = Readiness(self.table)
-        self._interceptor = RequestInterceptor(self.metrics, self.readiness, gate, self._tracing, settings)
-        self._grpc = self._build_grpc()
+        interceptor = RequestInterceptor(
+            *(self._handlers(), self.metrics, self.readiness, gate, self._tracing, settings)
+        )
+        self._grpc = open_transport(settings.transport, interceptor.route, _grpc_options(settings))
         self._metrics_server: MetricsServer | None = None
         self._loading: asyncio.Task[None] | None = None
         self._polling: asyncio.Task[None] | None = None
@@ -268,14 +271,15 @@ class Server:
         if gpu:
             self.metrics.registry.register(GpuCollector(gpu))
 
-    def _build_grpc(self) -> grpc.aio.Server:
-        server = grpc.aio.server(interceptors=[self._interceptor], options=_grpc_options(self.settings))
+    def _handlers(self) -> dict[str, Any]:
+        """All RPCs."""
+        table = HandlerTable()
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionServicer(self.table, self.readiness, max_items=self.settings.max_items_per_request), server
+            PredictionServicer(self.table, self.readiness, max_items=self.settings.max_items_per_request), table
         )
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(self.table), server)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(self.table), table)
         grpc_service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
-            InferenceServicer(self.table, self.readiness, self.settings, version=version("menagerie")), server
+            InferenceServicer(self.table, self.readiness, self.settings, version=version("menagerie")), table
         )
         health_pb2_grpc.add_HealthServicer_to_server(
             HealthServicer(
@@ -283,21 +287,18 @@ class Server:
                 predicting=frozenset({PREDICTION_SERVICE, INFERENCE_SERVICE}),
                 describing=frozenset({MODEL_SERVICE}),
             ),
-            server,
+            table,
         )
         names = (PREDICTION_SERVICE, MODEL_SERVICE, INFERENCE_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
-        return server
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), table)
+        return table.handlers
 
     def _bind(self, host: str, port: int) -> int:
         try:
             if port:  # gRPC would write lines of its own and not say why
                 family = socket.AF_INET6 if ":" in host else socket.AF_INET
                 socket.create_server((host, port), family=family).close()
-            address = f"{_bracketed(host)}:{port}"
-            if self._tls:
-                return self._grpc.add_secure_port(address, self._tls.grpc)
-            return self._grpc.add_insecure_port(address)
+            return self._grpc.add_port(f"{_bracketed(host)}:{port}", self._tls.grpc if self._tls else None)
         except (OSError, RuntimeError) as exc:
             reason = exc.strerror if isinstance(exc, OSError) else exc
             raise StartError(f"cannot listen on {host}:{port}: {reason}; choose another --port, 0 for any") from exc

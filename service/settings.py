@@ -131,6 +131,9 @@ class Settings(BaseSettings):
     """Threads that decode images. Default: the cores that the container grants."""
     compute_threads: int = Field(default_factory=available_cpus, ge=1)
     """Cores that one run of a model may use. Default: the cores that the container grants."""
+    transport: Literal["auto", "core", "aio"] = "auto"
+    """What speaks gRPC: core, on the core of grpcio, several times as fast as its asyncio layer; aio, that layer; auto
+    takes core, or aio with a line in the log where grpcio's inside has changed."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What is logged, on standard error."""
     log_format: Literal["text", "json"] = "text"
