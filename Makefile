@@ -13,7 +13,7 @@ SERVE := $(SERVE_VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test test-slow soak bench bench-reload lint format protos clean
+.PHONY: help demo serve test test-slow soak bench bench-reload bench-gpu lint format protos clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -38,6 +38,9 @@ bench: $(ALL)  ## How fast the server is, beside raw ONNX Runtime and a bare gRP
 
 bench-reload: $(ALL)  ## Latency before, during and after reloads under steady load (ARGS="--rate 200 ...")
 	$(BIN)/python -m tests.benchmarks.reload $(ARGS)
+
+bench-gpu: $(ALL)  ## Everything that needs a GPU: same answers, speed, memory (ARGS="--quick ...")
+	$(BIN)/python -m tests.gpu $(ARGS)
 
 lint: $(ALL)  ## Check style, types and import contracts
 	$(BIN)/ruff check .

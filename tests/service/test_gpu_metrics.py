@@ -1,5 +1,5 @@
 """What is told about a GPU. No GPU is needed here, so it is a fake at the seam: NVML itself is asked on a real one only
-by tests/gpu/serve_on_cuda.py."""
+by tests/gpu."""
 
 from __future__ import annotations
 
