@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from time import perf_counter
@@ -118,12 +119,14 @@ def warm_up(backend: Backend, probe: Tensors, max_batch: int | None, max_batch_r
     on_cpu = backend.device.kind == "cpu"
     end, runs = (perf_counter() + WARM_UP_SECONDS, 1) if on_cpu else (math.inf, runs)
     with ThreadPoolExecutor(runs) as pool:
+        # Where one will do, it is this thread: memory that a new one takes is in a heap of its own, which outlives it.
+        each: Callable[..., Iterable[Tensors]] = pool.map if runs > 1 else map
         for rows in batch_sizes((max_batch_rows if max_batch is None else max_batch) or 1):
             if perf_counter() > end:
                 break
             batch = {name: np.repeat(value, rows, axis=0) if rows > 1 else value for name, value in probe.items()}
             try:
-                list(pool.map(backend.run, [batch] * runs))
+                list(each(backend.run, [batch] * runs))
             except OutOfMemoryError as exc:
                 if rows == 1:
                     raise
