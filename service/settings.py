@@ -57,7 +57,8 @@ class Settings(BaseSettings):
     max_batch_size: int = Field(default=32, ge=1, le=4096)
     """Rows that one run of a model may have."""
     instances: int = Field(default=1, ge=1, le=64)
-    """Runs of one model at a time, each with its share of --compute-threads; a model's instance_group counts instead.
+    """Runs of one model at a time, on one session, so that its weights are in memory once; each has its share of
+    --compute-threads. A model's instance_group counts instead.
     More serve small models faster, as their runs do not gain by a second core; one answers a lone request sooner."""
     refuse_nan: bool = False
     """Whether a request of the tensor API whose output holds NaN fails; the typed API refuses that anyway."""

@@ -19,6 +19,7 @@ def model_config(model: ServedModel) -> pb.ModelConfig:
     found = _found_out(model)
     config = pb.ModelConfig.FromString(model.settings.source)
     scheduled = config.WhichOneof("scheduling_choice")
+    config.ClearField("instance_group")  # where it runs was found out
     for field, _ in config.ListFields():
         found.ClearField(field.name)
     if scheduled and scheduled != "dynamic_batching":

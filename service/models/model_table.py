@@ -150,7 +150,7 @@ class ModelTable:
         ]
         folders: Iterable[str] = ()
         with suppress(RepositoryError):  # what is loaded serves on without its repository
-            folders = await asyncio.to_thread(look, self._repositories)
+            folders = await asyncio.to_thread(self.look, self._repositories)
         return rows + [IndexRow(name) for name in sorted(folders) if name not in self._entries]
 
     def look(self, repositories: Sequence[Path]) -> dict[str, ModelFolder]:
@@ -265,7 +265,7 @@ class ModelTable:
 
     async def _load(self, name: str, config: str) -> None:
         try:
-            folder = (await asyncio.to_thread(look, self._repositories)).get(name)
+            folder = (await asyncio.to_thread(self.look, self._repositories)).get(name)
         except RepositoryError as exc:
             raise LoadError(name) from exc
         if folder is None or not await self.update(folder, config, retry=True):

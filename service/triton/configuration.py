@@ -14,6 +14,7 @@ from inference.model_config_pb2 import (
     ModelInstanceGroup,
     ModelOutput,
     ModelQueuePolicy,
+    ModelVersionPolicy,
 )
 from service.models.model_settings import (
     DEFAULTS,
@@ -29,6 +30,7 @@ from service.triton.sequences import sequence_delay_seconds, sequence_settings
 from service.triton.values import datatype_name
 from service.triton.warm_ups import warm_ups
 from zoo.errors import PackageError
+from zoo.repository import MODEL_FILE
 
 CONFIG_FILE = "config.pbtxt"
 _BACKENDS = {"platform": "onnxruntime_onnx", "backend": "onnxruntime"}
@@ -45,7 +47,8 @@ def read_config(folder: Path, override: str = "") -> tuple[ModelConfig, str] | N
         override: a configuration in JSON, which takes the place of the file; empty: there is none.
 
     Returns:
-        The configuration and what to call it in errors; None where there is none.
+        The configuration, with the version policy and the file name that are in effect, and what to call it in errors;
+        None where there is none.
 
     Raises:
         PackageError: it cannot be read, or a field is wrong or not supported.
@@ -63,7 +66,37 @@ def read_config(folder: Path, override: str = "") -> tuple[ModelConfig, str] | N
     except (json_format.ParseError, text_format.ParseError, UnicodeDecodeError) as exc:
         raise PackageError(f"{'the configuration' if override else CONFIG_FILE} cannot be read: {exc}") from exc
     _check_identity(config, folder, source)
+    if override:
+        _take_files(config, _files(folder), source)
+    else:
+        _complete_files(config)
     return config, source
+
+
+def _files(folder: Path) -> ModelConfig:
+    """What the repository says of the files of a model; without a configuration all versions are served."""
+    found = read_config(folder)
+    every = ModelVersionPolicy(all=ModelVersionPolicy.All())
+    return found[0] if found else ModelConfig(version_policy=every, default_model_filename=MODEL_FILE)
+
+
+def _complete_files(config: ModelConfig) -> None:
+    """Write down what is in effect where a configuration does not say which files are served."""
+    policy = config.version_policy
+    if policy.WhichOneof("policy_choice") in (None, "latest"):
+        policy.latest.num_versions = max(policy.latest.num_versions, 1)
+    config.default_model_filename = config.default_model_filename or MODEL_FILE
+
+
+def _take_files(config: ModelConfig, own: ModelConfig, source: str) -> None:
+    """A load request comes when the files are chosen already: it may repeat how, or leave it out."""
+    for field in ("version_policy", "default_model_filename"):
+        value, wanted = getattr(config, field), getattr(own, field)
+        if value not in (type(value)(), wanted):
+            text = f"{source}: {field} cannot be another one than the repository's"
+            raise PackageError(f"{text}; change it in the model's {CONFIG_FILE}")
+    config.version_policy.CopyFrom(own.version_policy)
+    config.default_model_filename = own.default_model_filename
 
 
 def read_model_settings(folder: Path, override: str = "") -> ModelSettings:
