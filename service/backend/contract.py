@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -59,11 +60,19 @@ class Signature:
 
     def input(self, name: str) -> TensorSpec | None:
         """The input of that name."""
-        return next((spec for spec in self.inputs if spec.name == name), None)
+        return self._inputs.get(name)
 
     def output(self, name: str) -> TensorSpec | None:
         """The output of that name."""
-        return next((spec for spec in self.outputs if spec.name == name), None)
+        return self._outputs.get(name)
+
+    @cached_property
+    def _inputs(self) -> dict[str, TensorSpec]:
+        return {spec.name: spec for spec in self.inputs}
+
+    @cached_property
+    def _outputs(self) -> dict[str, TensorSpec]:
+        return {spec.name: spec for spec in self.outputs}
 
 
 @dataclass(frozen=True)

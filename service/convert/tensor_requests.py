@@ -44,7 +44,6 @@ _CONTENTS = {
 class Limits:
     """How large the tensors of one request may be."""
 
-    rows: int
     elements: int
     """Of one tensor."""
     rank: int
@@ -55,7 +54,6 @@ class Limits:
     def of(cls, settings: Settings) -> Self:
         """As the operator set them."""
         return cls(
-            rows=settings.max_items_per_request,
             elements=settings.max_tensor_elements,
             rank=settings.max_tensor_rank,
             string_bytes=settings.max_string_bytes,
@@ -76,13 +74,14 @@ def read_version(text: str) -> int | None:
     return int(text)
 
 
-def read_inputs(request: ModelInferRequest, signature: Signature, limits: Limits) -> Tensors:
+def read_inputs(request: ModelInferRequest, signature: Signature, limits: Limits, max_rows: int) -> Tensors:
     """The input tensors of a request.
 
     Args:
         request: from the wire.
         signature: what the model takes.
         limits: how large they may be.
+        max_rows: how many rows they may have.
 
     Raises:
         InvalidTensorError: an input is missing, unknown, there twice, or does not fit; the text says which and how.
@@ -103,7 +102,7 @@ def read_inputs(request: ModelInferRequest, signature: Signature, limits: Limits
         reader.check(batched=signature.max_batch != 0)
         tensors[tensor.name] = reader.read_raw(raw[index]) if raw else reader.read_contents()
     if signature.max_batch != 0:
-        _check_batch(request, limits.rows)
+        _check_batch(request, max_rows)
     return tensors
 
 

@@ -55,12 +55,16 @@ def fit(graph: Signature, settings: ModelSettings) -> Fitted:
 
 def to_graph(settings: ModelSettings, tensors: Tensors, *, batched: bool) -> Tensors:
     """The inputs of callers in the shapes that the graph takes."""
+    if not settings.inputs:
+        return tensors
     shapes = {claim.name: claim.graph_dims for claim in settings.inputs if claim.graph_dims is not None}
     return _reshaped(tensors, shapes, batched=batched) if shapes else tensors
 
 
 def to_callers(settings: ModelSettings, tensors: Tensors, *, batched: bool) -> Tensors:
     """The outputs of the graph in the shapes that callers see."""
+    if not settings.outputs:
+        return tensors
     shapes = {claim.name: claim.dims for claim in settings.outputs if claim.graph_dims is not None}
     return _reshaped(tensors, shapes, batched=batched) if shapes else tensors
 

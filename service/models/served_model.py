@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import suppress
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -23,6 +22,7 @@ from service.errors import (
     ServiceError,
     TaskMismatchError,
 )
+from service.models.conversations import Conversations
 from service.models.fitting import to_callers, to_graph
 from service.models.loading import LoadedModel
 from service.models.model_settings import ModelSettings, Priorities
@@ -112,10 +112,6 @@ class ServedModel:
             max_runs=runs,
         )
         sequence = self.settings.sequence
-        self._streams: set[object] = set()
-        self._no_streams = asyncio.Event()
-        self._no_streams.set()
-        self._abandoned = False
         self._stepper = (
             Stepper(
                 *(name, sequence, loaded.graph, self._batcher, metrics),
@@ -126,6 +122,8 @@ class ServedModel:
             if sequence
             else None
         )
+        self.conversations = Conversations(self._stepper.sequences if self._stepper else None)
+        """What it stays for when another one takes its place."""
 
     @property
     def labels(self) -> Sequence[str]:
@@ -211,7 +209,7 @@ class ServedModel:
         Raises:
             ServiceError: as `Batcher.submit` and `Stepper.run`; SequenceLostError where the model has to go.
         """
-        if self._abandoned:
+        if self.conversations.given_up:
             raise SequenceLostError(self.name, self.version)
         inputs: Tensors = {SERIES_INPUT: history[None]}
         if self._stepper:
@@ -220,32 +218,6 @@ class ServedModel:
             outputs = await self._batcher.submit(inputs, (FORECAST,), deadline=deadline)
         forecast: NDArray[np.float32] = _finite(outputs[FORECAST])[0]
         return forecast
-
-    def open_stream(self, stream: object) -> None:
-        """A stream of forecasts begins, for which the model stays until `close_stream`."""
-        self._streams.add(stream)
-        self._no_streams.clear()
-
-    def close_stream(self, stream: object) -> None:
-        """It has ended: its state goes, if it has one."""
-        self.forget(stream)
-        self._streams.discard(stream)
-        if not self._streams:
-            self._no_streams.set()
-
-    def forget(self, key: Hashable) -> None:
-        """Drop the state of a sequence, if there is one."""
-        if self._stepper:
-            self._stepper.forget(key)
-
-    def has_sequence(self, key: Hashable, *, any_version: bool = False) -> bool:
-        """Whether a sequence is alive here; with `any_version` only one that began without a version's name counts."""
-        return self._stepper is not None and self._stepper.sequences.has(key, any_version=any_version)
-
-    @property
-    def has_sequences(self) -> bool:
-        """Whether sequences are alive here, or streams of forecasts are open."""
-        return bool(self._streams) or (self._stepper is not None and len(self._stepper.sequences) > 0)
 
     async def infer(
         self,
@@ -304,22 +276,6 @@ class ServedModel:
         self._fresh_seconds = max(FRESH_SECONDS, 20 * (loop.time() - start))
         return True
 
-    async def finish_sequences(self, timeout_seconds: float) -> list[Hashable]:
-        """Wait until the sequences and streams that began here have ended, and give up those that last longer.
-
-        Returns:
-            The ids of the sequences that were given up.
-        """
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_seconds):
-                while self.has_sequences:
-                    await self._no_streams.wait()
-                    if self._stepper:
-                        await self._stepper.sequences.ended()
-        self._abandoned = True
-        lost = self._stepper.sequences.abandon() if self._stepper else []
-        return [key for key in lost if key not in self._streams]
-
     async def drained(self) -> None:
         """Wait until no request is being answered."""
         await self._batcher.drained()
@@ -336,6 +292,7 @@ class ServedModel:
             self._stepper.close()
         self._backend.close()
         self._runner.shutdown(wait=False, cancel_futures=True)
+        self.metrics.settle()
 
     def _wanted(self, output: str) -> tuple[str, ...]:
         """The output that callers get, and those that only the monitor looks at."""

@@ -24,6 +24,11 @@ class RateLimit:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         """Client to (requests left, time of that)."""
 
+    @property
+    def limited(self) -> bool:
+        """Whether there is a rate at all."""
+        return self._rate > 0
+
     def take(self, client: str) -> None:
         """Count a request.
 

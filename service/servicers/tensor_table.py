@@ -30,6 +30,7 @@ class TableServicer(grpc_service_pb2_grpc.GRPCInferenceServiceServicer):
         self._readiness = readiness
         self._settings = settings
         self._version = version
+        self._limits = tensor_requests.Limits.of(settings)
 
     def _find(self, name: str, version_text: str, step: Step | None = None) -> ServedModel:
         """The model that answers, or that a step of a sequence belongs to.

@@ -60,8 +60,8 @@ class TensorRpcs(TableServicer):
             with model.metrics.timed("decode"):
                 parameters = tensor_parameters.read_parameters(request)
                 wanted = tensor_requests.read_outputs(request, model.signature)
-                limits = replace(tensor_requests.Limits.of(self._settings), rows=model.max_request_rows)
-                inputs = tensor_requests.read_inputs(request, model.signature, limits)
+                rows = model.max_request_rows
+                inputs = tensor_requests.read_inputs(request, model.signature, self._limits, rows)
             priority, step = parameters.priority, parameters.step
             deadline = _earlier(rpc_deadline, model.timeout(parameters.timeout_seconds, priority))
             outputs = await model.infer(inputs, tuple(wanted), deadline, priority=priority, step=step)

@@ -12,6 +12,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -31,10 +33,12 @@ CLASSES = "predicted class"
 _PIXEL_STEP = 4
 """Every fourth pixel of every fourth line is enough to know how bright an image is."""
 _SMALLEST_SHARE = 1e-4
+_ROWS_AT_A_TIME = 64
+"""Rows that are gathered before anything is computed of them: it costs about as much for many rows as for one."""
 
 
 class Monitor:
-    """Watches one version of a model. Belongs to one event loop."""
+    """Watches one version of a model. Answers are taken by one thread, and looked at by that or any other."""
 
     def __init__(self, card: Card, outputs: set[str], metrics: ModelMetrics) -> None:
         """Compare with a card; `outputs` are those of the graph."""
@@ -45,12 +49,35 @@ class Monitor:
         """Outputs of the graph that are quantities; ask for them beside those that callers want."""
         self._labels = () if isinstance(card.task, SeriesTask) else card.task.labels
         self._classes = _class_drift(card, self._labels)
+        self._lock = Lock()
+        self._gathered: dict[Hashable, list[Tensors]] = {}
+        """Answers that were not looked at yet; those of one shape together."""
+        self._rows = 0
+        metrics.before_scrape(self.publish)
 
     def observe(self, inputs: Tensors, outputs: Tensors) -> None:
         """A request was answered: what went into the graph, and what of its outputs is known."""
-        if PROBABILITIES in outputs and self._labels:
-            self._observe_classes(outputs[PROBABILITIES])
-        for name, values_NV in self._values(inputs, outputs).items():
+        kept = {name: inputs[name] for name in (IMAGE_INPUT, SERIES_INPUT) if name in inputs}
+        kept |= {name: outputs[name] for name in (PROBABILITIES, *self.outputs) if name in outputs}
+        if not kept:
+            return
+        with self._lock:
+            self._gathered.setdefault(tuple((name, value.shape[1:]) for name, value in kept.items()), []).append(kept)
+            self._rows += len(next(iter(kept.values())))
+        if self._rows >= _ROWS_AT_A_TIME:
+            self.publish()
+
+    def publish(self) -> None:
+        """Look at all answers so far."""
+        with self._lock:
+            gathered, self._gathered, self._rows = self._gathered, {}, 0
+            for answers in gathered.values():
+                self._look({name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]})
+
+    def _look(self, tensors: Tensors) -> None:
+        if PROBABILITIES in tensors and self._labels:
+            self._observe_classes(tensors[PROBABILITIES])
+        for name, values_NV in self._values(tensors).items():
             if quantity := self._quantities.get(name):
                 self._observe_quantity(name, quantity, values_NV)
 
@@ -67,14 +94,14 @@ class Monitor:
         if self._classes:
             self._publish(CLASSES, self._classes, len(best_N), counts_K.astype(np.float64))
 
-    def _values(self, inputs: Tensors, outputs: Tensors) -> dict[str, NDArray[Any]]:
+    def _values(self, tensors: Tensors) -> dict[str, NDArray[Any]]:
         """Quantity to its values, [N, anything]."""
-        task, values = self._card.task, {name: outputs[name] for name in self.outputs if name in outputs}
-        if isinstance(task, ImageTask) and IMAGE_INPUT in inputs:
-            pixels_NHWC = inputs[IMAGE_INPUT][:, ::_PIXEL_STEP, ::_PIXEL_STEP]
+        task, values = self._card.task, {name: tensors[name] for name in self.outputs if name in tensors}
+        if isinstance(task, ImageTask) and IMAGE_INPUT in tensors:
+            pixels_NHWC = tensors[IMAGE_INPUT][:, ::_PIXEL_STEP, ::_PIXEL_STEP]
             values |= {name: pixels_NHWC[..., channel] for channel, name in enumerate(CHANNELS)}
-        if isinstance(task, SeriesTask) and SERIES_INPUT in inputs:
-            history_NTF = inputs[SERIES_INPUT]
+        if isinstance(task, SeriesTask) and SERIES_INPUT in tensors:
+            history_NTF = tensors[SERIES_INPUT]
             values |= {feature.name: history_NTF[..., index] for index, feature in enumerate(task.features)}
         return {name: np.asarray(value).reshape(len(value), -1) for name, value in values.items() if value.size}
 
