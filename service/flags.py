@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Sequence
 from typing import Any, get_origin
 
@@ -34,6 +35,13 @@ class _Parser(argparse.ArgumentParser):
         raise StartError(f"{message}; see --help")
 
 
+class _Formatter(argparse.HelpFormatter):
+    """Keeps the names of flags whole."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(text, width, break_on_hyphens=False)
+
+
 def _parser() -> _Parser:
     parser = _Parser(
         prog="menagerie-serve",
@@ -41,6 +49,7 @@ def _parser() -> _Parser:
         description="Serve models over gRPC.",
         epilog=f"Each flag can be set in the environment too: --max-batch-size as {ENV_PREFIX}MAX_BATCH_SIZE.",
         allow_abbrev=False,
+        formatter_class=_Formatter,
     )
     for title, names in _groups().items():
         group = parser.add_argument_group(title)

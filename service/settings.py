@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     instances: int = Field(default=1, ge=1, le=64)
     """Runs of one model at a time, on one session, so that its weights are in memory once; each has its share of
     --compute-threads. A model's instance_group counts instead.
-    More serve small models faster, as their runs do not gain by a second core; one answers a lone request sooner."""
+    Several serve small models faster, as their runs do not gain by a second core; one answers a lone request sooner."""
     refuse_nan: bool = False
     """Whether a request of the tensor API whose output holds NaN fails; the typed API refuses that anyway."""
     max_queue_rows: int = Field(default=1024, ge=1)
@@ -88,7 +88,8 @@ class Settings(BaseSettings):
     """Model to load at the start with --control-mode explicit; '*': all. Repeat the flag for several; in the
     environment, separate them by ':'. Default: none."""
     poll_seconds: float = Field(default=15, ge=0.05, le=86_400)
-    """How often the repositories are looked at with --control-mode poll."""
+    """How often the repositories are looked at with --control-mode poll; what failed to load is tried again after
+    pauses that grow from this to five minutes."""
     drain_seconds: float = Field(default=30, ge=0)
     """How long a stopping server gives the requests in flight."""
     insecure: bool = False

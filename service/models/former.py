@@ -40,7 +40,7 @@ class FormerModels:
     async def retire(self, model: ServedModel, sequence_seconds: float) -> None:
         """Close a model that was added, when its requests and sequences have ended, the latter no later than this."""
         try:
-            for key in await model.finish_sequences(sequence_seconds):
+            for key in await model.conversations.finish(sequence_seconds):
                 self._lost[model.name, key] = model.version
             while len(self._lost) > MAX_LOST:
                 self._lost.popitem(last=False)
@@ -58,7 +58,7 @@ class FormerModels:
         """
         for model in models:
             # A sequence that asked for another version by its number is none of a caller who asks for any.
-            if model.has_sequence(step.id, any_version=model.version != version):
+            if model.conversations.has(step.id, any_version=model.version != version):
                 return model
         return None
 
@@ -76,5 +76,5 @@ class FormerModels:
         """A sequence begins on the current model: what is left of its namesake on others must not be found again."""
         self._lost.pop((current.name, step.id), None)
         for model in models:
-            if model is not current and model.has_sequence(step.id, any_version=model.version != current.version):
-                model.forget(step.id)
+            if model is not current and model.conversations.has(step.id, any_version=model.version != current.version):
+                model.conversations.forget(step.id)

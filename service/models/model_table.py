@@ -277,7 +277,7 @@ class ModelTable:
                 raise ModelNotFoundError(name, sorted(self._entries))
             entries = [entry for entry in self.versions(name) if entry.state is not State.UNLOADING]
             leaving = [(entry.model, self._job(self._let_go(entry))) for entry in entries]
-        await asyncio.gather(*(model.drained() if model and model.has_sequences else job for model, job in leaving))
+        await asyncio.gather(*(model.drained() if model and model.conversations else job for model, job in leaving))
 
     def _enter(self, folder: ModelFolder) -> None:
         """Show what a folder holds; what it serves already stays."""
@@ -337,7 +337,7 @@ class ModelTable:
     async def _let_go(self, entry: Entry) -> None:
         model, entry.model = entry.model, None
         entry.state = State.UNLOADING
-        entry.reason = "finishes its requests and sequences" if model and model.has_sequences else _FINISHES
+        entry.reason = "finishes its requests and sequences" if model and model.conversations else _FINISHES
         metrics = model.metrics if model else self._metrics.for_model(entry.name, entry.version)
         metrics.state(entry.state)
         self._count()

@@ -91,10 +91,6 @@ class Stepper:
 
             return await self._store.run(step, deadline, compute)
 
-    def forget(self, key: object) -> None:
-        """End a sequence without a step, if it is alive."""
-        self._store.forget(key)
-
     @property
     def sequences(self) -> SequenceStore:
         """Those that are alive."""

@@ -26,7 +26,7 @@ class ForecastSession:
         """
         self._model = model
         self._task = model.task(SeriesTask)
-        model.open_stream(self)
+        model.conversations.open(self)
         self._rows: deque[NDArray[np.float32]] = deque(maxlen=self._task.window_steps)
         self._started = False
 
@@ -49,4 +49,4 @@ class ForecastSession:
 
     def close(self) -> None:
         """Forget the stream."""
-        self._model.close_stream(self)
+        self._model.conversations.close(self)
