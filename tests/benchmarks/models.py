@@ -91,7 +91,7 @@ def _make_int8(backbone_name: str) -> tuple[bytes, Any]:
 
 
 def _make_text() -> tuple[bytes, Any]:
-    from training.data.tokens import Tokenizer
+    from training.data.texts.tokens import Tokenizer
     from training.export.text import export_text
     from training.models.text import TextClassifier
     from zoo.card import TextTask

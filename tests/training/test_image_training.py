@@ -19,8 +19,8 @@ from tests.training.pictures import write_pictures
 from training.data.images import EvaluationImages, TrainingImages, read_image_folder
 from training.models.backbones import Backbone, head_name, make_backbone
 from training.models.image import ImageClassifier
+from training.pipelines.image.transfer import fit_head, fit_network
 from training.settings import ImageSettings
-from training.transfer import fit_head, fit_network
 from zoo.card import ImageTask
 from zoo.golden import check_golden
 from zoo.image import prepare_image

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from training.baselines import NaiveBayes
-from training.data.sequences import TokenDataset, evaluation_batches
-from training.data.tokens import learn_tokenizer, split_texts
+from training.data.texts.batches import TokenDataset, evaluation_batches
+from training.data.texts.tokens import learn_tokenizer, split_texts
+from training.evaluation.naive_bayes import NaiveBayes
 from training.models.naive_bayes import Blend, HashedNaiveBayes
 
 TEXTS = ["good good film", "a good one", "bad film", "not good , bad", "so so", "bad bad bad film !"]

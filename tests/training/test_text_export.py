@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.data.tokens import Tokenizer, TokenKind, learn_tokenizer, split_texts
+from training.data.texts.tokens import Tokenizer, TokenKind, learn_tokenizer, split_texts
 from training.export.text import export_text, make_torch_run, text_tensor
 from training.models.naive_bayes import Blend, HashedNaiveBayes
 from training.models.text import Committee, TextClassifier

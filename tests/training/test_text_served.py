@@ -10,7 +10,7 @@ from rich.console import Console
 from inference import grpc_service_pb2 as pb
 from tests.service.conftest import serving
 from training.pipelines.text import TextOutcome, train_text
-from training.text_settings import TextSettings
+from training.settings.text import TextSettings
 
 TEXTS = ("a lovely film", "a boring film", "a lovely film number {}", "a boring film number {}")
 """Half of them with a number that no other text has, which is a fifth of the words."""

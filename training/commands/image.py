@@ -15,7 +15,7 @@ def command(settings: ImageSettings) -> None:
     Ctrl-C ends the training and publishes the best model so far; a second Ctrl-C aborts.
     """
     from training.pipelines.image import train_image
-    from training.pipelines.summary import print_classifier, print_fit, print_published
+    from training.reports.summary import print_classifier, print_fit, print_published
 
     console = Console()
     outcome = train_image(settings)

@@ -12,7 +12,7 @@ from training.settings import PretrainedSettings
 def command(settings: PretrainedSettings) -> None:
     """Publish a pre-trained network with its own head and labels, as it is."""
     from training.pipelines.pretrained import export_pretrained
-    from training.pipelines.summary import print_published
+    from training.reports.summary import print_published
 
     console = Console()
     outcome = export_pretrained(settings)

@@ -12,7 +12,7 @@ from training.settings import QuantizeSettings
 def command(settings: QuantizeSettings) -> None:
     """Publish a smaller version of a model, if it is as good on the test part of its data."""
     from training.pipelines.quantize import quantize
-    from training.pipelines.summary import print_published
+    from training.reports.summary import print_published
 
     console = Console()
     outcome = quantize(settings)

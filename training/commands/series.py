@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from training.commands.options import settings_command
-from training.series_settings import SeriesSettings
+from training.settings.series import SeriesSettings
 
 
 @settings_command(SeriesSettings, "data")
@@ -14,7 +14,7 @@ def command(settings: SeriesSettings) -> None:
 
     Ctrl-C ends the training and publishes the best model so far; a second Ctrl-C aborts.
     """
-    from training.pipelines.report import print_series_run
     from training.pipelines.series import train_series
+    from training.reports.tables import print_series_run
 
     print_series_run(train_series(settings), settings.output, Console())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from training.commands.options import settings_command
-from training.text_settings import TextSettings
+from training.settings.text import TextSettings
 
 
 @settings_command(TextSettings, "data")
@@ -14,7 +14,7 @@ def command(settings: TextSettings) -> None:
 
     Ctrl-C ends the training and publishes the best model so far; a second Ctrl-C aborts.
     """
-    from training.pipelines.report import print_text_run
     from training.pipelines.text import train_text
+    from training.reports.tables import print_text_run
 
     print_text_run(train_text(settings), settings.output, Console())

@@ -10,7 +10,7 @@ import torch
 from onnx import compose
 from torch import Tensor, nn
 
-from training.data.tokens import IDS, PADDING_ID, UNKNOWN_ID, Tokenizer
+from training.data.texts.tokens import IDS, PADDING_ID, UNKNOWN_ID, Tokenizer
 from training.export.recurrent import PRODUCER, export_recurrent
 from zoo.card import LOGITS, PROBABILITIES, TEXT_INPUT, UNKNOWN_TOKEN_RATE
 from zoo.golden import Run, Tensors

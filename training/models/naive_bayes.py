@@ -32,8 +32,8 @@ class HashedNaiveBayes(nn.Module):
     """Token ids int64 [N, T] -> evidence for each class float32 [N, classes]: log-likelihoods, priors left out.
 
     Multinomial over the n-grams that a text contains, each counted once, with add-one smoothing: what
-    `training.baselines.NaiveBayes` computes, but for n-grams that share a bucket. The log-likelihoods of an n-gram are
-    centred over the classes, so that one that no class prefers, or that nobody has seen, adds nothing.
+    `training.evaluation.naive_bayes.NaiveBayes` computes, but for n-grams that share a bucket. The log-likelihoods of
+    an n-gram are centred over the classes, so that one that no class prefers, or that nobody has seen, adds nothing.
 
     Args:
         orders: lengths n of the n-grams.
@@ -71,8 +71,8 @@ class HashedNaiveBayes(nn.Module):
     def refine(self, batches: Batches) -> None:
         """Weigh each n-gram by logistic regression on the training part that it was counted on.
 
-        The NB-SVM of Wang and Manning (see `training.baselines`), with logistic loss: naive Bayes counts n-grams that
-        always come together twice, this does not.
+        The NB-SVM of Wang and Manning (see `training.evaluation.naive_bayes`), with logistic loss: naive Bayes counts
+        n-grams that always come together twice, this does not.
         """
         features, classes_N = self._sparse(batches)
         evidence_RC = self.evidence_OBC.flatten(0, 1)

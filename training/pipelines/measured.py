@@ -11,16 +11,16 @@ import numpy as np
 from rich.console import Console
 
 from training.data.images import read_image_folder, split_images
-from training.data.tables import read_series_parts
-from training.data.text_parts import TextPart, read_text_parts
+from training.data.series.windows import read_series_parts
+from training.data.texts.parts import TextPart, read_text_parts
 from training.errors import DataError, SettingsError
-from training.evaluate import ClassificationReport, classification_report
-from training.evaluate_series import forecast_report
+from training.evaluation.classification import ClassificationReport, classification_report
+from training.evaluation.forecasts import forecast_report
 from training.export.text import text_tensor
-from training.pipelines.image_export import ImageData
-from training.series_settings import SeriesSettings
+from training.pipelines.image.export import ImageData
 from training.settings import ImageSettings, RunSettings
-from training.text_settings import TextSettings
+from training.settings.series import SeriesSettings
+from training.settings.text import TextSettings
 from zoo.card import SERIES_INPUT, Card, ImageTask, SeriesTask, TextTask
 from zoo.golden import Run, Tensors
 

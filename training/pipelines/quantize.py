@@ -9,7 +9,7 @@ from rich.console import Console
 from training.errors import GateError, SettingsError
 from training.export.gate import BATCH_SIZES, check_batch_independence, publish_checked
 from training.export.half import TOLERANCE_FACTOR, check_range, to_float16
-from training.pipelines.image_export import Candidate, try_int8
+from training.pipelines.image.export import Candidate, try_int8
 from training.pipelines.measured import HeldOut, Score, read_held_out
 from training.settings import QuantizeSettings
 from zoo.card import Card

@@ -13,15 +13,15 @@ from rich.console import Console
 from torch import Tensor, nn
 from torchmetrics import MeanAbsoluteError
 
-from training.data.tables import SeriesParts, Windows, read_series_parts
+from training.data.series.windows import SeriesParts, Windows, read_series_parts
 from training.errors import DataError
-from training.evaluate_series import ForecastReport, forecast_report, naive_forecasters
+from training.evaluation.forecasts import ForecastReport, forecast_report, naive_forecasters
 from training.export.gate import BATCH_SIZES, check_metric, check_parity, publish_checked
 from training.export.provenance import describe_run
 from training.export.series import export_series, make_torch_run
 from training.fit import FitResult, fit, make_run_folder
 from training.models.series import Forecaster
-from training.series_settings import SeriesSettings
+from training.settings.series import SeriesSettings
 from zoo.card import FORECAST, SERIES_INPUT, Card, ColumnStatistics, Golden, GoldenSample, Quantity, SeriesTask
 from zoo.golden import Run, Tensors
 from zoo.repository import ModelVersion, check_name

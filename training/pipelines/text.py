@@ -13,11 +13,11 @@ from rich.console import Console
 from torch import nn
 from torchmetrics.classification import MulticlassAccuracy
 
-from training.baselines import NGRAM_ORDERS, naive_bayes_accuracy
-from training.data.sequences import TokenDataset, evaluation_batches, training_batches
-from training.data.text_parts import TextPart, TextParts, read_text_parts
-from training.data.tokens import Tokenizer, learn_tokenizer
-from training.evaluate import ClassificationReport, classification_report
+from training.data.texts.batches import TokenDataset, evaluation_batches, training_batches
+from training.data.texts.parts import TextPart, TextParts, read_text_parts
+from training.data.texts.tokens import Tokenizer, learn_tokenizer
+from training.evaluation.classification import ClassificationReport, classification_report
+from training.evaluation.naive_bayes import NGRAM_ORDERS, naive_bayes_accuracy
 from training.export.gate import BATCH_SIZES, check_batch_independence, check_metric, check_parity, publish_checked
 from training.export.golden import FLOAT_TOLERANCE, choose_samples
 from training.export.provenance import class_shares, describe_run
@@ -26,7 +26,7 @@ from training.fit import FitResult, fit, make_run_folder
 from training.models.naive_bayes import Blend, HashedNaiveBayes
 from training.models.text import Committee, CommitteeLoss, LogLoss, TextClassifier
 from training.models.vectors import load_vectors
-from training.text_settings import TextSettings
+from training.settings.text import TextSettings
 from zoo.card import PROBABILITIES, UNKNOWN_TOKEN_RATE, Card, ColumnStatistics, Golden, GoldenSample, TextTask
 from zoo.golden import Run, Tensors
 from zoo.repository import ModelVersion, check_name

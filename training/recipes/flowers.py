@@ -45,7 +45,7 @@ def main(
 ) -> None:
     """Train and publish the bundled model `flowers`."""
     from training.pipelines.image import train_image
-    from training.pipelines.summary import print_classifier, print_fit, print_published
+    from training.reports.summary import print_classifier, print_fit, print_published
 
     console = Console()
     outcome = train_image(

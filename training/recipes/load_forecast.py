@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from training.series_settings import SeriesSettings
+from training.settings.series import SeriesSettings
 
 DATA = Path("../shared/data")
 OUTPUT = Path("zoo/bundled")
@@ -45,8 +45,8 @@ def main(
     output: Annotated[Path, typer.Option(help="Model repository to publish to.")] = OUTPUT,
 ) -> None:
     """Train and publish the bundled model `load-forecast`."""
-    from training.pipelines.report import print_series_run
     from training.pipelines.series import train_series
+    from training.reports.tables import print_series_run
 
     outcome = train_series(
         settings(data, output),

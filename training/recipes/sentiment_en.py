@@ -22,7 +22,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from training.text_settings import TextSettings
+from training.settings.text import TextSettings
 
 DATA = Path("../shared/data")
 OUTPUT = Path("zoo/bundled")
@@ -83,8 +83,8 @@ def main(
     splits: Annotated[int, typer.Option(help="Compare on so many other splits instead of publishing.", min=0)] = 0,
 ) -> None:
     """Train and publish the bundled model `sentiment-en`."""
-    from training.pipelines.report import print_text_run
     from training.pipelines.text import train_text
+    from training.reports.tables import print_text_run
 
     console = Console()
     if splits:

@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from training.text_settings import TextSettings
+from training.settings.text import TextSettings
 
 DATA = Path("../shared/data")
 OUTPUT = Path("zoo/bundled")
@@ -59,8 +59,8 @@ def main(
     output: Annotated[Path, typer.Option(help="Model repository to publish to.")] = OUTPUT,
 ) -> None:
     """Train and publish the bundled model `sentiment-ko`."""
-    from training.pipelines.report import print_text_run
     from training.pipelines.text import train_text
+    from training.reports.tables import print_text_run
 
     outcome = train_text(
         settings(data, output),

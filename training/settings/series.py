@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from training.settings import RunSettings
+from training.settings.run import RunSettings
 
 
 class SeriesSettings(RunSettings):

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader
 from torchmetrics import Metric
 
 from training.errors import SettingsError
-from training.module import FitModule, ParameterGroup
+from training.fit.module import FitModule, ParameterGroup
 from training.settings import FitSettings
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from training.evaluate_series import ForecastReport
+from training.evaluation.forecasts import ForecastReport
 from training.pipelines.series import SeriesOutcome
-from training.pipelines.summary import print_classifier, print_fit, print_published
 from training.pipelines.text import TextOutcome
+from training.reports.summary import print_classifier, print_fit, print_published
 from zoo.card import SeriesTask
 
 

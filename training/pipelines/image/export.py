@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from training.data.images import EvaluationImages, LabelledImages
 from training.data.split import Split
-from training.evaluate import ClassificationReport, classification_report
+from training.evaluation.classification import ClassificationReport, classification_report
 from training.export.gate import BATCH_SIZES, check_batch_independence, check_metric, check_parity
 from training.export.golden import FLOAT_TOLERANCE, choose_samples, encode_small, make_golden
 from training.export.image import export_image_classifier, gate_batches, torch_run

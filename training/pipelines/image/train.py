@@ -10,7 +10,7 @@ from rich.console import Console
 
 from training.data.images import TrainingImages, channel_statistics, list_images, read_image_folder, split_images
 from training.errors import SettingsError
-from training.evaluate import ClassificationReport
+from training.evaluation.classification import ClassificationReport
 from training.export.gate import publish_checked
 from training.export.image import torch_run
 from training.export.provenance import class_shares, describe_run
@@ -18,9 +18,9 @@ from training.fit import FitResult, make_run_folder
 from training.models.backbones import Backbone, make_backbone
 from training.models.image import ImageClassifier
 from training.models.weights import LoadReport, load_weights
-from training.pipelines.image_export import ImageData, export_checked, try_int8, with_golden
+from training.pipelines.image.export import ImageData, export_checked, try_int8, with_golden
+from training.pipelines.image.transfer import fit_head, fit_network
 from training.settings import ImageSettings
-from training.transfer import fit_head, fit_network
 from zoo.card import Card, ImageTask
 from zoo.repository import ModelVersion, check_name
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.data.split import stratified_split
-from training.data.texts import LabelledTexts, read_texts
+from training.data.texts.files import LabelledTexts, read_texts
 from training.errors import SettingsError
 from training.hashing import manifest_hash
-from training.text_settings import TextSettings
+from training.settings.text import TextSettings
 
 
 @dataclass(frozen=True)

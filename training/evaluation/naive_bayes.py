@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.text_parts import TextPart
-from training.data.tokens import TokenKind, split_texts
+from training.data.texts.parts import TextPart
+from training.data.texts.tokens import TokenKind, split_texts
 
 NGRAM_ORDERS: dict[TokenKind, tuple[int, ...]] = {"words": (1, 2), "characters": (2, 3)}
 """The n-grams that usually suit naive Bayes best."""

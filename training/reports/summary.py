@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from training.evaluate import ClassificationReport
+from training.evaluation.classification import ClassificationReport
 from training.fit import FitResult
 from zoo.card import Card, ImageTask, TextTask
 from zoo.repository import ModelVersion

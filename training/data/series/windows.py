@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from training.data.split import chronological_split
 from training.errors import DataError
 from training.hashing import file_sha256, manifest_hash
-from training.series_settings import SeriesSettings
+from training.settings.series import SeriesSettings
 from zoo.series import read_table
 
 Batch = tuple[Tensor, Tensor]

@@ -1,0 +1,73 @@
+"""Images as a network gets them: augmented for training, and for evaluation exactly the pixels that
+`zoo.image.prepare_image` gives to a server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.transforms import v2
+
+from training.data.images.reading import LabelledImages
+from zoo.card import IMAGE_INPUT, Resize
+from zoo.golden import Tensors
+from zoo.image import resize_image
+
+
+class TrainingImages(Dataset[tuple[Tensor, int]]):
+    """Augmented images: random crop, flip and colour; uint8 [H, W, 3] and the class."""
+
+    def __init__(self, images: LabelledImages, indexes: Sequence[int], resize: Resize, smallest_crop: float) -> None:
+        self.images = images
+        self.indexes = indexes
+        size = (resize.height_px, resize.width_px)
+        self.transform = v2.Compose(
+            [
+                v2.RandomResizedCrop(size, scale=(smallest_crop, 1.0), antialias=True),
+                v2.RandomHorizontalFlip(),
+                v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.indexes)
+
+    def __getitem__(self, item: int) -> tuple[Tensor, int]:
+        index = self.indexes[item]
+        image = torch.from_numpy(self.images.pixels[index]).permute(2, 0, 1)
+        return self.transform(image).permute(1, 2, 0).contiguous(), self.images.files[index].label
+
+
+class EvaluationImages(Dataset[tuple[Tensor, int]]):
+    """Images as a server prepares them; uint8 [H, W, 3] and the class."""
+
+    def __init__(self, images: LabelledImages, indexes: Sequence[int], resize: Resize) -> None:
+        self.images = images
+        self.indexes = indexes
+        self.resize = resize
+
+    def __len__(self) -> int:
+        return len(self.indexes)
+
+    def __getitem__(self, item: int) -> tuple[Tensor, int]:
+        index = self.indexes[item]
+        return torch.from_numpy(self.pixels(item)), self.images.files[index].label
+
+    def pixels(self, item: int) -> NDArray[np.uint8]:
+        """The image alone."""
+        # Scaling what is scaled already changes nothing, so this is what decoding and resizing anew would give.
+        scaled = Image.fromarray(self.images.pixels[self.indexes[item]])
+        return np.array(resize_image(scaled, self.resize))
+
+    def batches(self, size: int) -> Iterator[tuple[Tensors, list[int]]]:
+        """All images in order, as inputs of a graph."""
+        for start in range(0, len(self), size):
+            items = range(start, min(start + size, len(self)))
+            classes = [self.images.files[self.indexes[item]].label for item in items]
+            yield {IMAGE_INPUT: np.stack([self.pixels(item) for item in items])}, classes

@@ -1,0 +1,34 @@
+"""What the colours of a training part are like, for the card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data.images.reading import LabelledImages
+from zoo.card import ColumnStatistics, Distribution
+
+
+def channel_statistics(images: LabelledImages, indexes: Sequence[int]) -> dict[str, ColumnStatistics]:
+    """Distribution of each colour channel, 0 to 255."""
+    counts = np.zeros((3, 256), np.int64)
+    for index in indexes:
+        for channel in range(3):
+            counts[channel] += np.bincount(images.pixels[index][..., channel].ravel(), minlength=256)
+    return {name: _statistics(counts[channel]) for channel, name in enumerate(("red", "green", "blue"))}
+
+
+def _statistics(histogram: NDArray[np.int64]) -> ColumnStatistics:
+    values = np.arange(256)
+    mean = float(np.average(values, weights=histogram))
+    std = float(np.sqrt(np.average((values - mean) ** 2, weights=histogram)))
+    used = np.flatnonzero(histogram)
+    return ColumnStatistics(
+        mean=round(mean, 3),
+        std=round(std, 3),
+        min=float(used[0]),
+        max=float(used[-1]),
+        distribution=Distribution.of_counts(used, histogram[used]),
+    )

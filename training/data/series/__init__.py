@@ -1,0 +1,1 @@
+"""Tables of readings, cut into windows."""

@@ -1,0 +1,1 @@
+"""Texts: reading them, splitting them into tokens, and batches of similar length."""

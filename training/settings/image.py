@@ -1,0 +1,46 @@
+"""Settings of an image classification run; without torch, so that `--help` is quick."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from training.settings.run import RunSettings
+
+
+class ImageSettings(RunSettings):
+    """Settings of `python -m training image`."""
+
+    data: Path
+    """Folder of class folders, DATA/<class>/*.jpg; or DATA/train/<class>/ with DATA/val/<class>/ for validation."""
+    backbone: str = "mobilenet_v2"
+    """Network: a torchvision name such as resnet18, or timm/NAME."""
+    mode: Literal["freeze", "finetune", "scratch"] = "finetune"
+    """freeze trains only the head, in seconds; finetune everything, the backbone at a lower rate; scratch from random
+    weights."""
+    weights: str = "pretrained"
+    """Initial weights: pretrained (from the library's hub), none, or a safetensors or torch file."""
+    backbone_rate: float = Field(default=0.1, gt=0, le=1)
+    """Learning rate of the backbone in finetune mode, relative to that of the head."""
+    batch_norm: Literal["auto", "train", "frozen"] = "auto"
+    """Statistics of batch norm in finetune mode; auto freezes them where the weights have them folded away."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the target that is spread over all classes."""
+    smallest_crop: float = Field(default=0.35, gt=0, le=1)
+    """Smallest part of an image's area that augmentation cuts out."""
+    validation: float = Field(default=0.15, ge=0, lt=1)
+    """Share of the data for validation; not used where the data come with a val folder."""
+    test: float = Field(default=0.15, gt=0, lt=1)
+    """Share of the data for the test; of the train folder, where there is one."""
+    skip_broken: bool = False
+    """Leave unreadable images out and name them, instead of stopping at the first."""
+    workers: int = Field(default=2, ge=0)
+    """Processes that augment images; 0: augment in the training process."""
+    quantize: Literal["none", "int8"] = "none"
+    """int8 publishes a quantised model, if it is faster and loses at most 0.5 points of accuracy."""
+
+    def card_settings(self) -> dict[str, str | int | float | bool | None]:
+        """As in `RunSettings`; of a file of weights the name."""
+        return {**super().card_settings(), "weights": Path(self.weights).name}

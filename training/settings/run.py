@@ -1,0 +1,65 @@
+"""Settings that every training run has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from training.settings.base import Settings
+
+
+class FitSettings(Settings):
+    """How the training loop runs."""
+
+    epochs: int = Field(default=20, ge=1)
+    """At most this many passes over the training part; early stopping usually ends before."""
+    batch_size: int = Field(default=32, ge=1)
+    """Items per step."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Peak rate of AdamW."""
+    weight_decay: float = Field(default=1e-4, ge=0)
+    """Decoupled weight decay; biases and normalisation parameters are left out."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """Learning rate after the warm-up: down to 0 along a cosine, or constant."""
+    warmup_fraction: float = Field(default=0.05, ge=0, lt=1)
+    """Part of all steps over which the learning rate rises linearly from 0."""
+    clip_norm: float | None = Field(default=None, gt=0)
+    """Clip gradients at this norm; recurrent networks need about 1."""
+    patience: int = Field(default=5, ge=1)
+    """Stop after this many epochs without a better validation score."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the split, of the initial weights and of the order of the data."""
+    workers: int = Field(default=0, ge=0)
+    """Processes that load data; 0: load in the training process."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train; auto takes a GPU where there is one."""
+    precision: Literal["32", "16-mixed", "bf16-mixed"] = "32"
+    """Arithmetic of the training steps; the mixed ones are for a GPU."""
+
+
+class RunSettings(FitSettings):
+    """A run that ends in a published model."""
+
+    output: Path
+    """Model repository to publish to; made where it does not exist."""
+    name: str
+    """Name of the model in the repository."""
+    version: int | None = Field(default=None, ge=1)
+    """Version to publish as; default: one more than the newest."""
+    description: str = ""
+    """One sentence for the model's card."""
+    licence: str = Field(default="unknown", min_length=1)
+    """Licence of the model: an SPDX name, or words."""
+    runs: Path = Path("runs")
+    """Folder for logs and checkpoints; each run makes its own inside."""
+
+    def card_settings(self) -> dict[str, str | int | float | bool | None]:
+        """The settings that matter for reproduction, flat and without this machine's paths, for the card."""
+        local = {"output", "name", "version", "description", "licence", "runs", "workers", "device"}
+        return {
+            key: value.name if isinstance(value, Path) else value
+            for key, value in self.model_dump(exclude=local).items()
+            if value is None or isinstance(value, str | int | float | bool | Path)
+        }
