@@ -68,7 +68,7 @@ class OnnxBackend:
         """
         names = list(outputs) or self._output_names
         try:
-            values = self._run(names, inputs, self._next_options())
+            values = self._run_tidily(names, inputs)
         except InferenceError:
             raise
         except Exception as exc:  # ONNX Runtime's exceptions have no common base of their own
@@ -82,16 +82,25 @@ class OnnxBackend:
         self._options.terminate = self._shrinking.terminate = True
         self._session, self._run = None, _closed
 
-    def _next_options(self) -> onnxruntime.RunOptions:
+    def _run_tidily(self, names: Sequence[str], inputs: Tensors) -> list[Any]:
         """After a run that did not fit into memory, the next one gives back what the arena got for it in vain."""
-        if not self._memory_ran_out:
-            return self._options
-        self._memory_ran_out = False
-        return self._shrinking
+        if self._memory_ran_out:
+            self._memory_ran_out = False
+            try:
+                return self._run(names, inputs, self._shrinking)
+            except Exception as exc:
+                if "arena shrink" not in str(exc):
+                    raise
+                log.warning("the arena cannot be made smaller: %s", one_line(exc))  # found out before it ran
+        return self._run(names, inputs, self._options)
 
 
 def _axes(session: onnxruntime.InferenceSession) -> tuple[list[Axes], list[Axes]]:
     return [read_axes(node) for node in session.get_inputs()], [read_axes(node) for node in session.get_outputs()]
+
+
+def _datatypes(signature: Signature) -> set[str]:
+    return {spec.datatype for spec in (*signature.inputs, *signature.outputs)}
 
 
 def _open(path: Path, device: Device, engine: Engine) -> tuple[onnxruntime.InferenceSession, bool]:
@@ -101,9 +110,10 @@ def _open(path: Path, device: Device, engine: Engine) -> tuple[onnxruntime.Infer
     if engine.cuda_graphs:
         try:
             session = open_session(path, cuda_providers(device.ordinal, engine, path), engine.threads)
-            if OutputShapes(*_axes(session)).all_known:
+            axes = _axes(session)
+            if OutputShapes(*axes).all_known and not {"BF16", "BYTES"} & _datatypes(make_signature(*axes)):
                 return session, True
-            reason = "the shape of an output is known after the run only"
+            reason = "the shape of an output is not known before a run, or there is a tensor of bfloat16 or of strings"
         except PackageError as exc:
             if "graph capture" not in str(exc):
                 raise
@@ -116,7 +126,7 @@ def _open(path: Path, device: Device, engine: Engine) -> tuple[onnxruntime.Infer
 def _choose_run(
     session: onnxruntime.InferenceSession, signature: Signature, shapes: OutputShapes, device: Device, *, graphs: bool
 ) -> Run:
-    datatypes = {spec.datatype for spec in (*signature.inputs, *signature.outputs)}
+    datatypes = _datatypes(signature)
     if "BF16" in datatypes:
         return partial(bfloat16.run, session, signature)
     if device.kind == "cpu" or "BYTES" in datatypes:  # strings are made by the CPU, one by one

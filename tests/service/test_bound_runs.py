@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,12 +15,17 @@ from onnx import helper
 
 from service.backend.binding import BoundRuns
 from service.backend.buffers import LARGEST_BYTES, Buffers, page_locked
+from service.backend.contract import Device
 from service.backend.cuda_graphs import MOST_GRAPHS, GraphRuns
 from service.backend.device import CPU
+from service.backend.engine import Engine
+from service.backend.onnx import OnnxBackend
 from service.backend.opening import open_session
 from service.backend.shapes import OutputShapes
 from service.backend.signature import read_axes
+from service.errors import InferenceError, OutOfMemoryError
 from tests.service import plain_graphs
+from zoo.errors import PackageError
 
 
 class Memory:
@@ -157,3 +163,70 @@ def test_which_shapes_are_known_before_a_run(opened: Opened) -> None:
     _, shapes = opened(plain_graphs.make_model(nodes, {"x": ("FP32", ("n",))}, {"y": ("INT64", (1, "found"))}))
     assert not shapes.all_known
     assert shapes.of({"x": np.ones(3, np.float32)}) == {}
+
+
+@pytest.fixture
+def on_cuda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., OnnxBackend]:
+    """Opens a graph as on CUDA; what computes is the CPU, and CUDA graphs are refused as ONNX Runtime does it."""
+    asked: list[bool] = []
+
+    def providers(ordinal: int, engine: Engine, model: Path) -> list[tuple[str, dict[str, str]]]:
+        asked.append(engine.cuda_graphs)
+        return [(CPU.provider, {})]
+
+    def open_graph(data: bytes, *, cuda_graphs: bool = False, whole: bool = True) -> OnnxBackend:
+        def opening(path: Path, wanted: Any, threads: int) -> Any:
+            if asked[-1] and not whole:
+                text = "This session cannot use the graph capture feature as requested by the user"
+                raise PackageError(f"{path}: ONNX Runtime refuses it: {text}")
+            return open_session(path, wanted, threads)
+
+        monkeypatch.setattr("service.backend.onnx.cuda_providers", providers)
+        monkeypatch.setattr("service.backend.onnx.open_session", opening)
+        file = tmp_path / "model.onnx"
+        file.write_bytes(data)
+        return OnnxBackend(file, Device("cuda:0", CPU.provider), Engine(cuda_graphs=cuda_graphs))
+
+    return open_graph
+
+
+@pytest.mark.parametrize("cuda_graphs", [False, True])
+def test_a_backend_on_cuda_answers_as_one_on_the_cpu(
+    on_cuda: Callable[..., OnnxBackend], cuda_graphs: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for data, x in {
+        plain_graphs.affine(): rows(3),
+        plain_graphs.echo("BYTES"): np.array([["a", "b"]], object),
+        plain_graphs.bfloat16(): np.array([[0x3F80, 0x4000]], np.uint16),
+        wrong_name(): rows(4),
+    }.items():
+        backend = on_cuda(data, cuda_graphs=cuda_graphs, whole=False)
+        again = [backend.run({"x": x})["y"] for _ in range(3)]
+        if cuda_graphs:
+            assert "runs without CUDA graphs, as not all of it runs on the GPU" in caplog.text
+        for got in again:
+            np.testing.assert_array_equal(got, again[0])
+        backend.close()
+        with pytest.raises(InferenceError):
+            backend.run({"x": x})
+
+
+@pytest.mark.parametrize("data", [plain_graphs.echo("BYTES"), plain_graphs.bfloat16()])
+def test_tensors_that_cannot_stay_on_the_gpu_are_not_recorded(
+    on_cuda: Callable[..., OnnxBackend], data: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    on_cuda(data, cuda_graphs=True)
+    assert "runs without CUDA graphs, as the shape of an output is not known before a run" in caplog.text
+
+
+def test_a_backend_on_cuda_tells_of_memory_that_is_short(
+    on_cuda: Callable[..., OnnxBackend], caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = on_cuda(plain_graphs.hungry())
+    with pytest.raises(OutOfMemoryError):
+        backend.run({"mebibytes": np.array([[2**34]])})
+    assert backend.run({"mebibytes": np.array([[1]])})["y"].tolist() == [[1]]
+    assert "the arena cannot be made smaller" in caplog.text, "there is none of a GPU here, and nobody suffers"
+    assert backend.run({"mebibytes": np.array([[1]])})["y"].tolist() == [[1]]
