@@ -21,6 +21,8 @@ from service.errors import DeviceError
 
 log = logging.getLogger(__name__)
 
+_NO_DEVICE = 100
+"""CUDA_ERROR_NO_DEVICE."""
 _PORTABLE = 1
 """CU_MEMHOSTALLOC_PORTABLE: page-locked for all contexts, not only for the one that asks."""
 
@@ -40,7 +42,8 @@ class Driver:
         self._library = library
         self._contexts: dict[int, ctypes.c_void_p] = {}
         if status := library.cuInit(0):
-            raise DeviceError(f"no CUDA device here: the NVIDIA driver does not start (status {status})")
+            reason = "shows none" if status == _NO_DEVICE else f"does not start (status {status})"
+            raise DeviceError(f"no CUDA device here: the NVIDIA driver {reason}")
 
     @property
     def devices(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import mmap
+import re
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,9 @@ def test_the_driver_is_asked_for_devices_and_memory() -> None:
     assert driver.memory(1) == (5 * 2**30, 8 * 2**30)
     with pytest.raises(DeviceError, match=r"cuDevicePrimaryCtxRetain \(status 101\)"):
         driver.memory(5)
-    with pytest.raises(DeviceError, match=r"does not start \(status 100\)"):
-        Driver(FakeLibrary(start=100))
+    for status, reason in {100: "shows none", 3: "does not start (status 3)"}.items():
+        with pytest.raises(DeviceError, match=re.escape(f"no CUDA device here: the NVIDIA driver {reason}")):
+            Driver(FakeLibrary(start=status))
 
 
 def test_page_locked_memory_lives_as_long_as_its_views() -> None:
