@@ -14,9 +14,11 @@ import pytest
 
 from inference import grpc_service_pb2 as pb
 from menagerie.v1 import model_pb2, model_service_pb2
+from service.backend.contract import Device
 from service.backend.device import CPU, check_cuda, choose_device
 from service.backend.driver import Driver
 from service.backend.engine import Engine
+from service.backend.onnx import OnnxBackend
 from service.backend.providers import (
     CUDA_PROVIDER,
     TENSORRT_PROVIDER,
@@ -232,3 +234,45 @@ async def test_a_cpu_that_was_asked_for_is_no_fall_back(calls: Calls) -> None:
     described = await calls.models.GetModel(model_service_pb2.GetModelRequest(model=model_pb2.ModelRef(name="moods")))
     assert described.model.device_note == ""
     assert await calls.metric("menagerie_device_fallback") == 0
+
+
+@pytest.fixture
+def full_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that believes in a GPU, whose memory is too small for any model but `words`."""
+
+    def open_model(path: Path, device: Device, engine: Engine) -> OnnxBackend:
+        if device.kind == "cuda" and "words" not in path.parts:
+            raise DeviceError("the model does not fit into the memory that is free")
+        backend = OnnxBackend(path, CPU, engine)
+        backend.device = device
+        return backend
+
+    def choose(wanted: str, *, tensorrt: bool = False) -> Device:
+        return Device("cuda:0", CUDA_PROVIDER)
+
+    monkeypatch.setattr("service.server.OnnxBackend", open_model)
+    monkeypatch.setattr("service.server.choose_device", choose)
+    monkeypatch.setattr("service.server.Server._watch_gpu", lambda self: None)
+
+
+@pytest.mark.usefixtures("full_gpu")
+async def test_a_model_that_the_gpu_has_no_room_for_runs_on_the_cpu_with_auto(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = await serve(device="auto")
+    devices = {entry.name: entry.model.device for entry in calls.server.table.entries() if entry.model}
+    assert devices.pop("words").name == "cuda:0"
+    assert set(devices.values()) == {CPU}
+    assert {device.note for device in devices.values()} == {"the model does not fit into the memory that is free"}
+    assert "it runs on the CPU" in caplog.text
+    assert await calls.metric("menagerie_model_device", model="moods", device="cpu") == 1
+    assert await calls.metric("menagerie_model_device", model="words", device="cuda:0") == 1
+    assert await calls.metric("menagerie_device", device="cuda:0") == 1
+
+
+@pytest.mark.usefixtures("full_gpu")
+async def test_a_model_that_the_gpu_has_no_room_for_is_not_served_with_cuda(serve: Serve) -> None:
+    calls = await serve(device="cuda")
+    reasons = {entry.name: entry.reason for entry in calls.server.table.entries()}
+    assert reasons.pop("words") == ""
+    assert set(reasons.values()) == {"the model does not fit into the memory that is free"}
