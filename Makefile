@@ -13,7 +13,7 @@ SERVE := $(SERVE_VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test test-slow soak bench bench-reload bench-gpu lint format protos clean
+.PHONY: help demo serve test test-slow soak bench bench-peers bench-reload bench-gpu lint format protos clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -35,6 +35,9 @@ soak: $(ALL)  ## Everything that callers and operators do, for MINUTES (default 
 
 bench: $(ALL)  ## How fast the server is, beside raw ONNX Runtime and a bare gRPC server (ARGS="--quick ...")
 	$(BIN)/python -m tests.benchmarks.bench $(ARGS)
+
+bench-peers: $(ALL)  ## The same for servers from the package index, each in an environment of its own (ARGS="--peers ...")
+	$(BIN)/python -m tests.benchmarks.bench_peers $(ARGS)
 
 bench-reload: $(ALL)  ## Latency before, during and after reloads under steady load (ARGS="--rate 200 ...")
 	$(BIN)/python -m tests.benchmarks.reload $(ARGS)

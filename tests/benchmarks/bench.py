@@ -33,6 +33,7 @@ from tests.benchmarks.workloads import Workload
 
 SHARE_OF_CAPACITY = 0.7
 CAPACITY_CALLERS = 16
+_LEFT_OUT = "left out: "
 _RELOAD_RATE, _RELOADS = 100, 5
 _QUICK = {"models": ["forecaster", "text", "resnet18"], "callers": [1, 64], "items": [1, 32], "seconds": 0.7}
 _FULL = {"models": list(workloads.NAMES), "callers": [1, 4, 16, 64], "items": [1, 8, 32], "seconds": 3.0}
@@ -68,7 +69,7 @@ def main() -> int:
         print(f"bench: {exc}", file=sys.stderr)
         return 2
     try:
-        with _progress() as progress:
+        with make_progress() as progress:
             Bench(options, results, progress).run(workloads.prepare(options.models))
     except KeyboardInterrupt:
         console.print("[yellow]interrupted; this is what there is[/]")
@@ -82,10 +83,12 @@ def has_failed(results: Results) -> bool:
     """Whether an answer was wrong or lost; what was left out for its length is no failure."""
     lost = sum(loop.lost + loop.wrong for loop in results.open_loops)
     lost += results.reload.lost + results.reload.wrong if results.reload else 0
-    return bool(lost) or any(cell.problem and not cell.problem.startswith(TOO_LONG) for cell in results.cells)
+    return bool(lost) or any(is_failure(cell) for cell in results.cells)
 
 
-TOO_LONG = "left out: "
+def is_failure(cell: Cell) -> bool:
+    """Whether the server is to blame that there are no numbers."""
+    return bool(cell.problem) and not cell.problem.startswith(_LEFT_OUT)
 
 
 class Bench:
@@ -93,7 +96,7 @@ class Bench:
 
     def __init__(self, options: argparse.Namespace, results: Results, progress: Progress) -> None:
         self._options = options
-        self._results = results
+        self.results = results
         self._progress = progress
         self._bar = progress.add_task("")
 
@@ -101,7 +104,7 @@ class Bench:
         """Measure everything."""
         per_workload = len(self._options.items) * len(self._options.callers)
         own = 0 if self._options.target or self._options.only_load else 3
-        self._progress.update(self._bar, total=len(asked) * (2 * per_workload + 3) + own)
+        self.plan(len(asked) * (2 * per_workload + 2) + own)
         with echo.running() as echoes, self._server(asked) as server:
             for workload in asked:
                 self._search(workload)
@@ -114,18 +117,18 @@ class Bench:
 
     def measure(self, server: Running, workload: Workload, make: Make) -> None:
         """All cells of a workload, between two measurements of the floor."""
-        floor, seconds = self._results.raw[workload.model], self._options.seconds
+        floor, seconds = self.results.raw[workload.model], self._options.seconds
         repeat_raw(floor, workload, seconds)
         for items in self._options.items:
             for callers in self._options.callers:
-                with self._step(f"{server.name}: {workload.name}, {items} items, {callers} callers"):
-                    self._results.cells.append(self._cell(server, workload, make, items, callers))
+                with self.step(f"{server.name}: {workload.name}, {items} items, {callers} callers"):
+                    self.results.cells.append(self._cell(server, workload, make, items, callers))
         repeat_raw(floor, workload, seconds)
 
     def _cell(self, server: Running, workload: Workload, make: Make, items: int, callers: int) -> Cell:
-        round_seconds = items * callers / self._results.raw[workload.model].items_per_second
-        if round_seconds > 2 * self._options.seconds:
-            problem = f"{TOO_LONG}one request of each caller takes {round_seconds:.1f} s"
+        round_seconds = items * callers / self.results.raw[workload.model].items_per_second
+        if round_seconds > max(2 * self._options.seconds, 3):
+            problem = f"{_LEFT_OUT}a round takes {round_seconds:.1f} s"
             return Cell(server.name, workload.name, items, callers, problem)
         return cells.measure(
             server,
@@ -138,25 +141,25 @@ class Bench:
         )
 
     def _search(self, workload: Workload) -> None:
-        with self._step(f"raw ONNX Runtime: {workload.model}"):
-            if workload.model not in self._results.raw:
-                self._results.raw[workload.model] = search_raw(workload, self._options.seconds / 4)
+        with self.step(f"raw ONNX Runtime: {workload.model}"):
+            if workload.model not in self.results.raw:
+                self.results.raw[workload.model] = search_raw(workload, self._options.seconds / 4)
 
     def _echo(self, echoes: dict[str, str], server: Running, workload: Workload) -> None:
         """With messages as large as those that were answered."""
-        measured = [cell for cell in self._results.cells if cell.workload == workload.name and not cell.problem]
+        measured = [cell for cell in self.results.cells if cell.workload == workload.name and not cell.problem]
         with closing(Client(server.address)) as client:
             for items in dict.fromkeys(cell.items for cell in measured):
                 question = workload.question(items)
                 size = (len(question.message), len(client.ask(question)))
-                self._results.sizes[size_key(workload.name, items)] = size
+                self.results.sizes[size_key(workload.name, items)] = size
         for cell in measured:
-            with self._step(f"bare echo: {workload.name}, {cell.items} items, {cell.callers} callers"):
-                size = self._results.sizes[size_key(workload.name, cell.items)]
-                measure_echo(echoes, self._results, size, cell.callers, self._options.seconds / 3)
+            with self.step(f"bare echo: {workload.name}, {cell.items} items, {cell.callers} callers"):
+                size = self.results.sizes[size_key(workload.name, cell.items)]
+                measure_echo(echoes, self.results, size, cell.callers, self._options.seconds / 3)
 
     def _open_loop(self, server: Running, workload: Workload) -> None:
-        with self._step(f"open loop: {workload.name}"):
+        with self.step(f"open loop: {workload.name}"):
             capacity = self._capacity(workload.name)
             if not capacity:
                 return
@@ -172,30 +175,30 @@ class Bench:
             p50, p95, p99 = (percentile(outcomes, percent) for percent in (50, 95, 99))
             lost, wrong = sum(o.code != "OK" for o in outcomes), sum(not o.right for o in outcomes)
             kept = Lateness.of(outcomes, rate, seconds)
-            self._results.open_loops.append(
+            self.results.open_loops.append(
                 OpenLoop(workload.name, SHARE_OF_CAPACITY, len(outcomes), lost, wrong, p50, p95, p99, kept)
             )
 
     def _capacity(self, workload: str) -> float:
         """What a closed loop reached with single items, at the number of callers nearest to 16; 0 without one."""
-        single = [c for c in self._results.cells if c.workload == workload and c.items == 1 and not c.problem]
+        single = [c for c in self.results.cells if c.workload == workload and c.items == 1 and not c.problem]
         nearest = sorted(single, key=lambda cell: abs(cell.callers - CAPACITY_CALLERS))
         return nearest[0].requests_per_second if nearest else 0.0
 
     def _starts(self, asked: list[Workload]) -> None:
         flags = shlex.split(self._options.server_args)
-        with self._step("start to ready with the bundled zoo"):
-            self._results.start = servers.measure_start(flags=flags)
-        with self._step("start to ready with these models"):
+        with self.step("start to ready with the bundled zoo"):
+            self.results.start = servers.measure_start(flags=flags)
+        with self.step("start to ready with these models"):
             repository = asked[0].file.parents[2]
-            self._results.models_start = servers.measure_start(repository, flags, starts=1)
+            self.results.models_start = servers.measure_start(repository, flags, starts=1)
 
     def _reloads(self) -> None:
-        with self._step("reloads under steady load"):
+        with self.step("reloads under steady load"):
             flags = shlex.split(self._options.server_args)
             load, spans = reload.measure(_RELOAD_RATE, 2 * self._options.seconds, _RELOADS, flags=flags)
             phases = reload.phases(load.outcomes, spans)
-            self._results.reload = Reload(
+            self.results.reload = Reload(
                 *(percentile(phases[phase], percent) for phase in ("before", "during") for percent in (50, 99)),
                 lost=sum(outcome.code != "OK" for outcome in load.outcomes),
                 wrong=sum(not outcome.right for outcome in load.outcomes),
@@ -209,8 +212,13 @@ class Bench:
         with servers.menagerie(asked[0].file.parents[2], shlex.split(self._options.server_args)) as server:
             yield server
 
+    def plan(self, steps: int) -> None:
+        """So many steps are to be done."""
+        self._progress.update(self._bar, total=steps)
+
     @contextmanager
-    def _step(self, text: str) -> Iterator[None]:
+    def step(self, text: str) -> Iterator[None]:
+        """Something to measure."""
         if self._progress.console.is_terminal:
             self._progress.update(self._bar, description=text)
         else:
@@ -219,7 +227,8 @@ class Bench:
         self._progress.advance(self._bar)
 
 
-def _progress() -> Progress:
+def make_progress() -> Progress:
+    """A bar with the time that is left."""
     columns = (
         BarColumn(),
         MofNCompleteColumn(),

@@ -10,13 +10,13 @@ from rich.table import Table
 
 from tests.benchmarks.cells import Cell
 from tests.benchmarks.results import Results, model_of
-from tests.benchmarks.targets import Target, targets
+from tests.benchmarks.targets import Target, peer_targets, targets
 
 _COLOURS = {"reached": "green", "missed": "red", "not measured": "dim"}
 
 
-def show(results: Results, console: Console) -> None:
-    """All tables."""
+def show(results: Results, console: Console, *, peers: bool = False) -> None:
+    """All tables; with other servers or without."""
     machine = results.machine
     console.print(
         f"{machine['processor']}, {machine['cores']} cores, load average {machine['load_average']:.2f} at the start; "
@@ -28,7 +28,7 @@ def show(results: Results, console: Console) -> None:
         console.print(_open_loop_table(results))
     if results.peers:
         console.print(_peer_table(results))
-    console.print(_target_table(targets(results)))
+    console.print(_target_table(peer_targets(results) if peers else targets(results)))
 
 
 def save(results: Results, path: Path) -> None:
@@ -41,8 +41,10 @@ def _raw_table(results: Results) -> Table:
     table = Table("model", "best of raw ONNX Runtime", "items/s", "searched, items/s", title="floor of the engine")
     for floor in results.raw.values():
         found = "; ".join(f"{speed.configuration}: {speed.items_per_second:,.0f}" for speed in floor.searched)
-        again = ", ".join(f"{value:,.0f}" for value in floor.again)
-        rate = f"{floor.items_per_second:,.1f}" + (f" (mean of {again})" if again else "")
+        again = (
+            f" (mean of {len(floor.again)}, {min(floor.again):,.0f} to {max(floor.again):,.0f})" if floor.again else ""
+        )
+        rate = f"{floor.items_per_second:,.1f}{again}"
         table.add_row(floor.model, str(floor.best), rate, found)
     return table
 

@@ -35,6 +35,18 @@ def targets(results: Results, server: str = "menagerie") -> list[Target]:
     return [*_throughput(results, cells), *_int8(cells), *_latency(results, cells), *_resources(results)]
 
 
+def peer_targets(results: Results) -> list[Target]:
+    """Single items of the small models at 64 callers, against each other server; TorchServe's front is written in Java."""
+    rates = {(c.server, c.workload): c.requests_per_second for c in results.cells if (c.items, c.callers) == (1, 64)}
+    rows = []
+    for workload in ("forecaster", "text"):
+        for peer in results.peers:
+            ratio = rates.get(("menagerie", workload), math.nan) / rates.get((peer, workload), math.nan)
+            asked = 1.0 if peer == "torchserve" else 1.5
+            rows.append(_at_least(f"{workload}, 1 item, 64 callers: against {peer}", asked, ratio))
+    return rows
+
+
 _Cells = dict[tuple[str, int, int], Cell]
 
 
