@@ -1,4 +1,4 @@
-"""The models of a server: name, version -> served model, with the state of every version, and how they come and go.
+"""The models of a server: the state of every version, and how they come and go.
 
 A version is loaded aside: opened, checked and warmed up in threads while the one before goes on serving. It takes over
 in one step, between two requests; the one before finishes what it has and gives its memory back. Where a load fails,
@@ -21,15 +21,12 @@ from service.errors import (
     InferenceError,
     LoadError,
     ModelNotFoundError,
-    ModelNotReadyError,
     ServiceError,
-    VersionNotFoundError,
 )
 from service.models.catalog import Found, ModelFolder, ScanRepository, look, stamp
 from service.models.entry import Entry, IndexRow, State
-from service.models.former import FormerModels
+from service.models.lookup import ModelLookup
 from service.models.memory import trim
-from service.models.sequences import Step
 from service.models.served_model import ServedModel
 from service.telemetry.metrics import Metrics
 from zoo.errors import RepositoryError, ZooError
@@ -42,7 +39,7 @@ StartModel = Callable[[ModelVersion, str], Awaitable[ServedModel]]
 cannot."""
 
 
-class ModelTable:
+class ModelTable(ModelLookup):
     """All versions of all models. Belongs to one event loop."""
 
     def __init__(
@@ -65,82 +62,17 @@ class ModelTable:
             sequence_seconds: how long a model that is replaced or unloaded stays for the sequences that began on it.
             scan: lists the versions of a repository.
         """
+        super().__init__()
         self._start_model = start_model
         self._metrics = metrics
         self._repositories = tuple(repositories)
         self._control_mode = control_mode
         self._scan = scan
-        self._entries: dict[str, dict[int, Entry]] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._jobs: set[asyncio.Task[Any]] = set()
         self._sequence_seconds = sequence_seconds
-        self._former = FormerModels()
         self.loaded = False
         """Whether the first load has ended."""
-
-    def entries(self) -> list[Entry]:
-        """All versions, sorted by name, then number."""
-        return [self._entries[name][number] for name in sorted(self._entries) for number in sorted(self._entries[name])]
-
-    def versions(self, name: str) -> list[Entry]:
-        """All versions of a model, lowest first; none for an unknown name."""
-        return [entry for _, entry in sorted(self._entries.get(name, {}).items())]
-
-    def ready(self) -> list[ServedModel]:
-        """Everything that answers."""
-        return [entry.model for entry in self.entries() if entry.model]
-
-    def find(self, name: str, version: int = 0) -> Entry:
-        """A version; 0: the highest that is ready, else the highest there is.
-
-        Raises:
-            ModelNotFoundError: no model has that name.
-            VersionNotFoundError: the model has no such version.
-        """
-        versions = self._entries.get(name)
-        if not versions:
-            raise ModelNotFoundError(name, sorted(self._entries))
-        if not version:
-            return max(versions.values(), key=lambda entry: (entry.state is State.READY, entry.version))
-        if version not in versions:
-            raise VersionNotFoundError(name, version, sorted(versions))
-        return versions[version]
-
-    def get(self, name: str, version: int = 0) -> ServedModel:
-        """The served model; 0: the highest version that is ready.
-
-        Raises:
-            ModelNotFoundError, VersionNotFoundError: as `find`.
-            ModelNotReadyError: it is loading, or failed to, or was unloaded.
-        """
-        entry = self.find(name, version)
-        if entry.model is None:
-            raise ModelNotReadyError(name, entry.version, entry.state, entry.reason)
-        return entry.model
-
-    def get_for(self, step: Step, name: str, version: int = 0) -> ServedModel:
-        """The served model for a step of a sequence: the one that the sequence began on, while it is alive there.
-
-        Raises:
-            ModelNotFoundError, VersionNotFoundError, ModelNotReadyError: as `get`.
-            SequenceLostError: the model that it began on had to go before it ended.
-        """
-        entry = self.find(name, version)
-        models = self._answering(entry, version)
-        if not step.start:
-            if home := self._former.home(step, entry.version, models):
-                return home
-            self._former.check_lost(step, name, version)
-        current = self.get(name, version)
-        if step.start:
-            self._former.restart(step, current, models)
-        return current
-
-    def _answering(self, entry: Entry, version: int) -> list[ServedModel]:
-        """The models that a sequence of callers who ask for this version may have begun on; 0: for any version."""
-        former = [model for model in self._former if model.name == entry.name and version in (0, model.version)]
-        others = [] if version else [other.model for other in self.versions(entry.name) if other is not entry]
-        return [model for model in (entry.model, *former, *others) if model]
 
     async def index(self) -> list[IndexRow]:
         """All versions that the table knows, and the models of the repositories that were never asked for."""

@@ -94,6 +94,7 @@ async def test_a_version_that_is_replaced_stays_until_its_sequences_end(serve: S
     assert await ask(calls, 1, 7, start=True) == 1
     add_version(tmp_path, 2, POISON)
     await until(lambda: table.get(MODEL).version == 2)
+    await until(lambda: table.find(MODEL, 1).state is State.UNLOADING)
     waiting = IndexRow(MODEL, 1, "UNLOADING", "finishes its requests and sequences")
     assert await table.index() == [waiting, IndexRow(MODEL, 2, "READY")]
     await asyncio.sleep(0.2)  # looks at the repository meanwhile change nothing
