@@ -113,6 +113,11 @@ class Batcher:
         """Rows that wait for compute, those not decoded yet included."""
         return self._line.rows + self._held_rows
 
+    @property
+    def alone(self) -> bool:
+        """Whether there is one request at most, the one that is being run included."""
+        return len(self._seats) <= 1
+
     async def submit(
         self,
         inputs: Tensors,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,9 +12,10 @@ import numpy as np
 
 from service.backend.contract import Backend, Signature, Tensors
 from service.backend.padding import PaddedBackend, batch_sizes
+from service.errors import InferenceError
 from service.models.fitting import Fitted, fit
 from service.models.model_settings import DEFAULTS, ModelSettings, SequenceSettings, card_sequence
-from service.models.probing import explore, run_warm_ups, warm_up
+from service.models.probing import explore, run_seconds, run_warm_ups, warm_up
 from zoo.card import (
     FORECAST,
     IMAGE_INPUT,
@@ -31,6 +33,9 @@ from zoo.errors import PackageError
 from zoo.golden import check_golden, golden_inputs, zero_state
 from zoo.package import read_card
 
+SMALL_BATCH_SECONDS = 0.002
+"""A model whose largest batch takes no longer than this runs on one core: on two it would take as much again of the
+second one, which has requests to read (see docs/performance.md)."""
 OpenBackend = Callable[[Path], Backend]
 """Opens a model file; raises PackageError or a ServiceError where it cannot."""
 
@@ -51,19 +56,55 @@ class LoadedModel:
     """Inputs of one row that are known to work; None where none were found."""
     golden_error: float
     """Largest error on the golden samples, as a fraction of the tolerance."""
+    row_seconds: float
+    """What a run of one row takes; infinite where no inputs are known."""
     seconds: float
+    """What loading took."""
 
 
 def load_model(
-    path: Path, open_backend: OpenBackend, *, max_batch_rows: int, settings: ModelSettings = DEFAULTS
+    path: Path,
+    open_backend: OpenBackend,
+    open_frugally: OpenBackend | None = None,
+    *,
+    max_batch_rows: int,
+    settings: ModelSettings = DEFAULTS,
 ) -> LoadedModel:
     """Open a model, check it, and warm it up.
+
+    Args:
+        path: the file.
+        open_backend: opens it.
+        open_frugally: opens it on one core, for a model so small that several only get in each other's way; None: the
+            first way is as frugal.
+        max_batch_rows: rows that a run may have.
+        settings: what is set for the model.
 
     Raises:
         ZooError: the file, its card, its configuration or its golden samples are not right.
         ServiceError: the model does not run.
     """
     start = perf_counter()
+    loaded = _load(path, open_backend, max_batch_rows, settings)
+    if open_frugally and loaded.probe and _is_small(loaded, max_batch_rows):
+        loaded.backend.close()
+        loaded = _load(path, open_frugally, max_batch_rows, settings)
+    return replace(loaded, seconds=perf_counter() - start)
+
+
+def _is_small(loaded: LoadedModel, max_batch_rows: int) -> bool:
+    """Whether the largest batch takes next to no time."""
+    assert loaded.probe, "the caller checks this"
+    if loaded.row_seconds > SMALL_BATCH_SECONDS:
+        return False
+    most = max_batch_rows if loaded.graph.max_batch is None else loaded.graph.max_batch
+    try:
+        return run_seconds(loaded.backend, loaded.probe, max(most, 1)) < SMALL_BATCH_SECONDS
+    except InferenceError:
+        return False
+
+
+def _load(path: Path, open_backend: OpenBackend, max_batch_rows: int, settings: ModelSettings) -> LoadedModel:
     card = read_card(path)
     settings = _with_card_state(settings, card)
     backend = open_backend(path)
@@ -80,11 +121,11 @@ def load_model(
         run_warm_ups(backend, fitted, settings)
         if probe:
             warm_up(backend, probe, fitted.graph.max_batch, max_batch_rows, settings.instances or 1)
+        row_seconds = run_seconds(backend, probe, 1) if probe else math.inf
     except BaseException:
         backend.close()
         raise
-    seconds = perf_counter() - start
-    return LoadedModel(card, backend, fitted.callers, fitted.graph, settings, probe, golden_error, seconds)
+    return LoadedModel(card, backend, fitted.callers, fitted.graph, settings, probe, golden_error, row_seconds, 0)
 
 
 def _padded(backend: Backend, fitted: Fitted, max_batch_rows: int) -> Backend:

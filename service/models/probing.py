@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 WARM_UP_SECONDS = 0.25
 """On a CPU, which needs its memory once. CUDA prepares for every batch size anew, so that there all have to be run."""
+_LONG_RUN_SECONDS = 0.01
 _FREE_AXIS_SIZES = (8, 64, 256)
 """Tried in turn where a graph without a card leaves an axis free."""
 
@@ -132,3 +133,16 @@ def warm_up(backend: Backend, probe: Tensors, max_batch: int | None, max_batch_r
                     raise
                 log.warning("warm-up: a batch of %d rows does not fit into the memory: %s", rows, exc.detail)
                 break
+
+
+def run_seconds(backend: Backend, probe: Tensors, rows: int) -> float:
+    """What a run of so many rows takes: the shortest of three, or the first if that is long."""
+    batch = {name: np.repeat(value, rows, axis=0) if rows > 1 else value for name, value in probe.items()}
+    shortest = math.inf
+    for _ in range(3):
+        start = perf_counter()
+        backend.run(batch)
+        shortest = min(shortest, perf_counter() - start)
+        if shortest > _LONG_RUN_SECONDS:
+            break
+    return shortest

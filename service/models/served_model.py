@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from time import perf_counter
@@ -52,6 +53,8 @@ PRIORITIES = Priorities(levels=3, default=2)
 _INLINE_CHARACTERS = 10_000
 _INLINE_ITEMS = 4
 
+INSTANT_SECONDS = 0.0005
+"""A run that takes no longer is done on the spot: handing it to a thread and back takes about a third of that."""
 _RPCS = {ImageTask: "ClassifyImages", TextTask: "ClassifyTexts", SeriesTask: "Forecast"}
 
 
@@ -84,6 +87,7 @@ class ServedModel:
         self.probe = loaded.probe
         """Inputs of one row that the model is known to answer, if any were found."""
         self._backend = loaded.backend
+        self._seconds_per_byte = math.inf if loaded.backend.device.kind != "cpu" else _seconds_per_byte(loaded)
         self._max_pixels = settings.max_image_pixels
         self._pool = pool
         self._refuses_nan = settings.refuse_nan
@@ -324,9 +328,25 @@ class ServedModel:
             return backend.run(inputs, outputs), stack_seconds
 
         backend, loop = self._backend, asyncio.get_running_loop()
-        answer = await loop.run_in_executor(self._runner, run)
+        answer = run() if self._is_instant(parts) else await loop.run_in_executor(self._runner, run)
         self._last_success = loop.time()
         return answer
+
+    def _is_instant(self, parts: Sequence[Tensors]) -> bool:
+        """Whether a run is over before a thread could have begun it, and nobody else is there to wait meanwhile."""
+        return len(parts) == 1 and self._batcher.alone and self._seconds_per_byte * _size(parts[0]) < INSTANT_SECONDS
+
+
+def _size(tensors: Tensors) -> int:
+    """Bytes of numbers, and characters of text."""
+    values = tensors.values()
+    return sum(len("".join(value.ravel().tolist())) if value.dtype.kind == "O" else value.nbytes for value in values)
+
+
+def _seconds_per_byte(loaded: LoadedModel) -> float:
+    """By how much a run is longer where the inputs are larger. Of a model without a card nobody knows: it may have
+    loops."""
+    return loaded.row_seconds / max(_size(loaded.probe), 1) if loaded.card and loaded.probe else math.inf
 
 
 def _finite(values: NDArray[Any]) -> NDArray[np.float32]:

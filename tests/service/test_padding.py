@@ -117,6 +117,6 @@ def test_a_model_loads_whose_largest_batch_does_not_fit(tmp_path: Path, caplog: 
     file.write_bytes(plain_graphs.affine())
     inner = FakeBackend(memory_rows=4)
     model = load_model(file, lambda path: inner, max_batch_rows=16)
-    assert [len(x) for x in inner.runs][-3:] == [2, 4, 8]
+    assert [len(x) for x in inner.runs if len(x) > 1][-3:] == [2, 4, 8]
     assert "a batch of 8 rows does not fit" in caplog.text
     assert model.backend.run({"x": np.ones((3, 2), np.float32)}, ["y"])["y"].shape == (3, 2)

@@ -1,0 +1,87 @@
+"""Models so small that what is done around a run costs more than the run."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from service.backend.contract import Tensors
+from service.backend.onnx import OnnxBackend
+from service.models.loading import SMALL_BATCH_SECONDS, load_model
+from service.models.served_model import INSTANT_SECONDS
+from tests import cards, graphs
+from tests.service.conftest import Serve
+from zoo.package import write_model
+from zoo.repository import publish
+
+
+class Paced(OnnxBackend):
+    """A session whose runs take a time of their own."""
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        super().__init__(path)
+        self.seconds, self.closed = seconds, False
+
+    def run(self, inputs: Tensors, outputs: Sequence[str] = ()) -> Tensors:
+        time.sleep(self.seconds)
+        return super().run(inputs, outputs)
+
+    def close(self) -> None:
+        self.closed = True
+        super().close()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "model.onnx"
+    write_model(graphs.text_graph(), cards.text_card(), path)
+    return path
+
+
+@pytest.mark.parametrize(("seconds", "frugal"), [(0.0, True), (5 * SMALL_BATCH_SECONDS, False)])
+def test_a_model_whose_largest_batch_takes_no_time_gets_one_core(file: Path, seconds: float, frugal: bool) -> None:
+    opened: list[Paced] = []
+
+    def open_backend(path: Path) -> Paced:
+        opened.append(Paced(path, seconds))
+        return opened[-1]
+
+    loaded = load_model(file, open_backend, open_backend, max_batch_rows=4)
+    assert len(opened) == (2 if frugal else 1)
+    assert loaded.backend is opened[-1]
+    assert [backend.closed for backend in opened[:-1]] == [True] * frugal
+
+
+@pytest.mark.parametrize(("seconds", "on_the_spot"), [(0.0, True), (5 * INSTANT_SECONDS, False)])
+async def test_a_run_that_takes_no_time_is_done_on_the_spot(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, on_the_spot: bool
+) -> None:
+    threads: list[int] = []
+
+    def run(self: OnnxBackend, inputs: Tensors, outputs: Sequence[str] = ()) -> Tensors:
+        threads.append(threading.get_ident())
+        time.sleep(seconds)
+        return plain_run(self, inputs, outputs)
+
+    plain_run = OnnxBackend.run
+    monkeypatch.setattr(OnnxBackend, "run", run)
+    publish(graphs.text_graph(), cards.text_card(), tmp_path, "moods")
+    calls = await serve(tmp_path, model_metrics=False)
+    threads.clear()
+    await calls.classify_texts("good")
+    assert [thread == threading.get_ident() for thread in threads] == [on_the_spot]
+
+
+async def test_a_long_request_is_not_done_on_the_spot(serve: Serve, tmp_path: Path) -> None:
+    publish(graphs.text_graph(), cards.text_card(), tmp_path, "moods")
+    calls = await serve(tmp_path)
+    model = calls.server.table.get("moods")
+    probe = model.probe
+    assert probe is not None
+    assert model._is_instant([probe])
+    long = {name: value.repeat(1_000_000, axis=0) for name, value in probe.items()}
+    assert not model._is_instant([long])
