@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, NoReturn
@@ -19,6 +18,8 @@ log = logging.getLogger(__name__)
 
 Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 _NO_FLAGS = 0
+_ENDLESS_SECONDS = 1e9
+"""The core says "no deadline" with a moment in the far future."""
 
 
 class Rpc:
@@ -33,13 +34,13 @@ class Rpc:
         """
         self.method: str = event.call_details.method.decode(errors="replace")
         seconds = event.call_details.deadline - time.time()
-        self._deadline = None if math.isinf(seconds) else time.monotonic() + seconds
+        self._deadline = time.monotonic() + seconds if seconds < _ENDLESS_SECONDS else None
         self._metadata: Metadata = event.invocation_metadata
         self._call = event.call
         self._spawn = spawn
         self._handler: Any = None
         self._task: asyncio.Task[None] | None = None
-        self._closed = self._opened = False
+        self._running = self._left = self._opened = False
         self._code, self._details = grpc.StatusCode.OK, ""
         self._trailing_metadata: Metadata = ()
 
@@ -95,8 +96,9 @@ class Rpc:
 
     def _on_close(self, event: Any) -> None:
         """The RPC is over, or the caller has left."""
-        self._closed = True
-        if self._task and event.batch_operations[0].cancelled():
+        self._left = event.batch_operations[0].cancelled()
+        # A task that has not begun would end without a word: it looks for itself.
+        if self._left and self._task and self._running:
             self._task.cancel()
 
     def _on_sent(self, event: Any) -> None:
@@ -105,19 +107,20 @@ class Rpc:
     def _begin(self, data: bytes) -> None:
         handler = self._handler
         if handler.response_streaming:
-            self._task = self._spawn(self._run(self._stream(handler.unary_stream(data, self))))
+            self._task = self._spawn(self._run(lambda: self._stream(handler.unary_stream(data, self))))
         else:
-            self._task = self._spawn(self._run(self._answer(handler.unary_unary(data, self))))
-        if self._closed:
-            self._task.cancel()
+            self._task = self._spawn(self._run(lambda: self._answer(handler.unary_unary(data, self))))
 
     def _begin_stream(self) -> None:
-        self._task = self._spawn(self._run(self._stream(self._handler.stream_stream(self._messages(), self))))
+        handler = self._handler
+        self._task = self._spawn(self._run(lambda: self._stream(handler.stream_stream(self._messages(), self))))
 
-    async def _run(self, answer: Coroutine[Any, Any, bytes | None]) -> None:
-        message = None
+    async def _run(self, answer: Callable[[], Coroutine[Any, Any, bytes | None]]) -> None:
+        message, self._running = None, True
         try:
-            message = await answer
+            if self._left:
+                raise asyncio.CancelledError
+            message = await answer()
         except grpc.aio.AbortError:
             pass
         except asyncio.CancelledError:  # the caller has left, or the server ends
