@@ -345,8 +345,10 @@ def _size(tensors: Tensors) -> int:
 
 def _seconds_per_byte(loaded: LoadedModel) -> float:
     """By how much a run is longer where the inputs are larger. Of a model without a card nobody knows: it may have
-    loops."""
-    return loaded.row_seconds / max(_size(loaded.probe), 1) if loaded.card and loaded.probe else math.inf
+    loops. On a GPU it waits for the runs of others, and the copies of several overlap in threads of their own."""
+    if loaded.card is None or loaded.probe is None or loaded.backend.device.kind != "cpu":
+        return math.inf
+    return loaded.row_seconds / max(_size(loaded.probe), 1)
 
 
 def _finite(values: NDArray[Any]) -> NDArray[np.float32]:
