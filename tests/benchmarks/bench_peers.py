@@ -101,8 +101,11 @@ class _Runner:
         small = "resnet" not in workload.name and peer.small_workers
         try:
             with running(peer, workload, small or raw_runtime.cores()) as server:
+                if peer.warm_up_seconds:
+                    question, seconds = peer.ask(workload, 1, 0), peer.warm_up_seconds
+                    h2load.run(server.address, question, 16, h2load.warm_up(server.address, question, 16, seconds))
                 self._bench.measure(server, workload, lambda items, start: peer.ask(workload, items, start))
-        except PeerError as exc:
+        except (PeerError, h2load.LoadError) as exc:
             known = self._bench.results.peers
             known[peer.name] += f"; {workload.name}: {exc}"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,19 +20,8 @@ from typing import Any
 
 import grpc
 
-from tests.benchmarks.questions import Question, Verdict
-
 KINDS = ("asyncio", "threads", "pinned")
 _OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-
-
-def question(request_bytes: int, answer_bytes: int) -> Question:
-    """A message of that size, whose answer has that size."""
-
-    def judge(answer: bytes) -> Verdict:
-        return Verdict("" if len(answer) == answer_bytes else f"{len(answer)} bytes instead of {answer_bytes}")
-
-    return Question(f"/echo.Echo/{answer_bytes}", bytes(request_bytes), judge)
 
 
 @contextmanager
@@ -90,6 +80,7 @@ def _serve_threads() -> None:
 
 def main() -> None:
     """Print the port, then serve until killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started it
     kind = sys.argv[1]
     if kind == "asyncio":
         asyncio.run(_serve_asyncio())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.benchmarks import echo, h2load, raw_runtime
+from tests.benchmarks import h2load, raw_runtime
+from tests.benchmarks.questions import Question, Verdict
 from tests.benchmarks.results import EchoFloor, RawFloor, Results
 from tests.benchmarks.workloads import Workload
 
@@ -33,9 +34,18 @@ def measure_echo(
     """
     if any((floor.request_bytes, floor.answer_bytes, floor.callers) == (*size, callers) for floor in results.echo):
         return
-    question = echo.question(*size)
+    question = echo_question(*size)
     for kind, address in addresses.items():
         requests = h2load.warm_up(address, question, callers, seconds)
         result = h2load.run(address, question, callers, requests)
         p50, p99 = result.percentile(50), result.percentile(99)
         results.echo.append(EchoFloor(kind, *size, callers, result.per_second, p50, p99))
+
+
+def echo_question(request_bytes: int, answer_bytes: int) -> Question:
+    """A message of that size, whose answer has that size."""
+
+    def judge(answer: bytes) -> Verdict:
+        return Verdict("" if len(answer) == answer_bytes else f"{len(answer)} bytes instead of {answer_bytes}")
+
+    return Question(f"/echo.Echo/{answer_bytes}", bytes(request_bytes), judge)

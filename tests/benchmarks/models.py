@@ -1,9 +1,10 @@
 """The models of the benchmarks: random weights from a fixed seed, published as a training run would publish them.
 
-    python -m tests.benchmarks.models build/benchmarks/models
+    python -m tests.benchmarks.models
 
-They are made once and kept: a changed recipe, another exporter or version of one makes new ones. What a model computes
-means nothing; what it costs and that inputs give different answers is that of a trained one.
+makes those that are missing and prints the repository, for a server that is to be measured with --target. They are kept
+until a recipe, the exporter or a version of it changes. What they compute means nothing; what it costs, and that other
+inputs give other answers, is as with trained ones.
 """
 
 from __future__ import annotations
@@ -150,13 +151,16 @@ _RECIPES: dict[str, Callable[[], tuple[bytes, Any]]] = {
 
 
 def main() -> None:
-    """Make and publish the models that are named."""
+    """Make and publish models; without arguments all that are missing, and tell where they are."""
+    if len(sys.argv) == 1:
+        print(prepare())
+        return
     import torch
 
     from zoo.repository import publish
 
     repository = Path(sys.argv[1])
-    for name in sys.argv[2:] or NAMES:
+    for name in sys.argv[2:]:
         print(f"making {name} ...", file=sys.stderr)
         torch.manual_seed(_SEED)
         publish(*_RECIPES[name](), repository, name)

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from math import nan
 from time import perf_counter
 
 import grpc
@@ -120,19 +121,22 @@ class Lateness:
     asked_per_second: float
     achieved_per_second: float
     p99_ms: float
+    """How late one in a hundred left."""
+    cores: float
+    """That the generator itself took from the server on average; NaN: not measured."""
     behind: bool
     """Whether the latencies say more about the generator than about the server: a hundredth of the requests left later
     than 5 ms and a tenth of the median latency, or a hundredth did not leave at all."""
 
     @classmethod
-    def of(cls, outcomes: Sequence[Outcome], asked_per_second: float, seconds: float) -> Lateness:
+    def of(cls, outcomes: Sequence[Outcome], asked_per_second: float, seconds: float, cores: float = nan) -> Lateness:
         """Judge a run of so many seconds."""
         p99 = float(np.percentile([1e3 * outcome.late for outcome in outcomes], 99)) if outcomes else float("nan")
         achieved = len(outcomes) / seconds
         late = p99 > max(_LATE_MS, _LATE_SHARE * percentile(outcomes, 50))
         # The number of arrivals in a time is itself random: three standard deviations of it are no fault.
         spread = 3 * np.sqrt(asked_per_second * seconds) / seconds
-        return cls(asked_per_second, achieved, p99, bool(late or achieved < 0.99 * asked_per_second - spread))
+        return cls(asked_per_second, achieved, p99, cores, bool(late or achieved < 0.99 * asked_per_second - spread))
 
 
 def percentile(outcomes: Iterable[Outcome], percent: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -67,14 +68,20 @@ def measure(file: Path, inputs: Tensors, asked: Sequence[Configuration], seconds
         asked: to be tried, in a process of their own.
         seconds: for each.
     """
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with _process() as pool:
         return pool.submit(_measure, file, inputs, asked, seconds).result()
 
 
 def answers(file: Path, inputs: Tensors) -> Tensors:
     """What the engine gives, row by row: no neighbour has a part in it."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with _process() as pool:
         return pool.submit(_answers, file, inputs).result()
+
+
+def _process() -> ProcessPoolExecutor:
+    """Another process, which leaves Ctrl-C to this one."""
+    quiet = (signal.SIGINT, signal.SIG_IGN)
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=signal.signal, initargs=quiet)
 
 
 def _answers(file: Path, inputs: Tensors) -> Tensors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -24,6 +25,8 @@ def show(results: Results, console: Console, *, peers: bool = False) -> None:
         highlight=False,
     )
     console.print(_raw_table(results), _cell_table(results))
+    for line in _servers_of_their_own(results):
+        console.print(line, highlight=False)
     if results.open_loops:
         console.print(_open_loop_table(results))
     if results.peers:
@@ -35,6 +38,22 @@ def save(results: Results, path: Path) -> None:
     """Write the JSON file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(results.to_json() + "\n")
+
+
+def _servers_of_their_own(results: Results) -> Iterator[str]:
+    for title, start in (("bundled zoo", results.start), ("models of the benchmarks", results.models_start)):
+        if start:
+            yield (
+                f"{title}: ready after {start.seconds:.2f} s; resident {start.memory.resident_mib:.0f} MiB, bare "
+                f"sessions {start.bare.resident_mib:.0f} MiB (proportional {start.memory.proportional_mib:.0f} and "
+                f"{start.bare.proportional_mib:.0f} MiB)"
+            )
+    if reload := results.reload:
+        yield (
+            f"reloads under steady load: p50 and p99 before {reload.before_p50_ms:.1f} and {reload.before_p99_ms:.1f} "
+            f"ms, during {reload.during_p50_ms:.1f} and {reload.during_p99_ms:.1f} ms; {reload.lost} requests lost, "
+            f"{reload.wrong} answers wrong"
+        )
 
 
 def _raw_table(results: Results) -> Table:
@@ -93,7 +112,7 @@ def _open_loop_table(results: Results) -> Table:
         table.add_column(name)
     for loop in results.open_loops:
         kept = loop.generator
-        late = f"p99 {kept.p99_ms:.1f} ms late"
+        late = f"p99 {kept.p99_ms:.1f} ms late, takes {kept.cores:.2f} cores"
         table.add_row(
             loop.workload,
             _percent(loop.share),

@@ -70,7 +70,7 @@ class OpenLoop:
 
     workload: str
     share: float
-    """Of the capacity, which is what a closed loop of 16 callers reached."""
+    """Of the capacity, which is the most that a closed loop of single items reached."""
     requests: int
     lost: int
     wrong: int

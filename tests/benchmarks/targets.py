@@ -36,7 +36,7 @@ def targets(results: Results, server: str = "menagerie") -> list[Target]:
 
 
 def peer_targets(results: Results) -> list[Target]:
-    """Single items of the small models at 64 callers, against each other server; TorchServe's front is written in Java."""
+    """Single items of the small models at 64 callers, against each other server."""
     rates = {(c.server, c.workload): c.requests_per_second for c in results.cells if (c.items, c.callers) == (1, 64)}
     rows = []
     for workload in ("forecaster", "text"):

@@ -38,3 +38,30 @@ def json_lists(workload: Workload, items: int, start: int) -> Question:
 
     headers = {"content-type": "application/json"}
     return Question("/predict", json.dumps(body).encode(), judge, http="1.1", headers=headers)
+
+
+def torchserve(workload: Workload, items: int, start: int) -> Question:
+    """TorchServe's gRPC: one field of bytes there, one back; texts one a line, everything else raw."""
+    asked, expected = workload.rows(items, start)
+    (value,) = asked.values()
+    data = "\n".join(value.tolist()).encode() if value.dtype == object else value.tobytes()
+    # PredictionsRequest: 1 model_name, 3 map of input; PredictionResponse: 1 prediction.
+    message = _field(1, workload.model.encode()) + _field(3, _field(1, b"data") + _field(2, data))
+
+    def judge(answer: bytes) -> Verdict:
+        raw, outputs = answer[-sum(value.nbytes for value in expected.values()) :], {}
+        for name, right in expected.items():
+            outputs[name] = np.frombuffer(raw[: right.nbytes], right.dtype).reshape(right.shape)
+            raw = raw[right.nbytes :]
+        return Verdict(compare(outputs, expected, workload.tolerance))
+
+    return Question("/org.pytorch.serve.grpc.inference.InferenceAPIsService/Predictions", message, judge)
+
+
+def _field(number: int, data: bytes) -> bytes:
+    """A field of Protocol Buffers with a length."""
+    length, size = bytearray(), len(data)
+    while size > 0x7F:
+        length.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes([number << 3 | 2, *length, size]) + data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -44,6 +45,10 @@ class Peer:
     """Besides the package and ONNX Runtime."""
     needs: str = ""
     """A command that has to be there."""
+    port: int = 0
+    """Which of the five that it gets is asked."""
+    warm_up_seconds: float = 0.0
+    """Of load before anything is measured: what is compiled while it runs is slow at first."""
     small_workers: int | None = None
     """Workers for models whose runs are shorter than the way to a worker; None: as many as cores, as for the others."""
 
@@ -64,6 +69,8 @@ def install(peer: Peer, base: str) -> str:
     Raises:
         PeerError: it cannot be installed.
     """
+    if peer.needs and not shutil.which(peer.needs):
+        raise PeerError(f"{peer.name} needs {peer.needs}, which is not installed")
     python = peer.environment / "bin" / "python"
     wanted = [peer.package, f"onnxruntime=={version('onnxruntime-gpu')}", *peer.requirements]
     stamp = peer.environment / f".installed-{hashlib.sha256(' '.join(wanted).encode()).hexdigest()[:12]}"
@@ -102,7 +109,7 @@ def running(peer: Peer, workload: Workload, workers: int) -> Iterator[Running]:
             command, stdout=file, stderr=file, env=environment, cwd=BUILD / "peers", start_new_session=True
         )
         try:
-            server = Running(peer.name, f"127.0.0.1:{port}", process.pid)
+            server = Running(peer.name, f"127.0.0.1:{port + peer.port}", process.pid)
             _wait(process, server.address, peer.ask(workload, 1, 0), log)
             yield server
         finally:
@@ -132,8 +139,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _free_ports() -> int:
-    """The first of three in a row that are free, below those that the system gives to clients."""
-    return next(port for port in range(20_000, 30_000, 3) if all(_is_free(port + more) for more in range(3)))
+    """The first of five in a row that are free, below those that the system gives to clients."""
+    return next(port for port in range(20_000, 30_000, 5) if all(_is_free(port + more) for more in range(5)))
 
 
 def _is_free(port: int) -> bool:
