@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import resource
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,25 +15,59 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics.classification import MulticlassAccuracy
 
+from training.data.order import ShuffledOrder
 from training.errors import FitError
-from training.fit import FitResult, fit, make_run_folder, parameter_groups
+from training.fit import FitResult, fit, parameter_groups
+from training.runs.run import make_run_folder
 from training.settings import FitSettings
 
 
-def run(tmp_path: Path, model: nn.Module, **settings: object) -> FitResult:
+def run(
+    tmp_path: Path,
+    model: nn.Module,
+    *,
+    loss: Callable[[Tensor, Tensor], Tensor] = nn.functional.cross_entropy,
+    resume: bool = False,
+    workers: int = 0,
+    **settings: object,
+) -> FitResult:
     """Learn which half of the line a number lies in."""
     inputs = torch.linspace(-1, 1, 64)[:, None]
     data = TensorDataset(inputs, (inputs[:, 0] > 0).long())
+    chosen = FitSettings.model_validate({"device": "cpu", **settings})
     return fit(
         model.train(),
-        DataLoader(data, 16, shuffle=True),
+        DataLoader(data, 16, sampler=ShuffledOrder(64, chosen.seed), num_workers=workers),
         DataLoader(data, 64),
-        FitSettings.model_validate({"device": "cpu", **settings}),
-        loss=nn.functional.cross_entropy,
+        chosen,
+        loss=loss,
         metric=MulticlassAccuracy(2, average="micro"),
         run_folder=tmp_path,
+        resume=resume,
         console=Console(quiet=True),
     )
+
+
+def network_with_dropout() -> nn.Module:
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.3), nn.ReLU(), nn.Linear(8, 2))
+
+
+def stopped_at(step: int, how: Callable[[], None]) -> Callable[[Tensor, Tensor], Tensor]:
+    """A loss during whose `step`-th computation something happens."""
+    count = itertools.count(1)
+
+    def loss(output: Tensor, target: Tensor) -> Tensor:
+        if next(count) == step:
+            how()
+        return nn.functional.cross_entropy(output, target)
+
+    return loss
+
+
+def same_weights(first: nn.Module, second: nn.Module) -> bool:
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    return all(torch.equal(one, other) for one, other in pairs)
 
 
 def test_the_model_has_the_weights_of_the_best_epoch(tmp_path: Path) -> None:
@@ -53,6 +91,60 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
         models.append(nn.Linear(1, 2))
         run(tmp_path / str(number), models[-1], epochs=2)
     assert torch.equal(models[0].weight, models[1].weight)
+
+
+STEPS_PER_EPOCH = 5  # 4 of training, 1 of validation
+
+
+def crash() -> None:
+    raise RuntimeError("the machine went down")
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("how", [crash, lambda: signal.raise_signal(signal.SIGINT)], ids=["crash", "ctrl-c"])
+def test_a_resumed_training_gives_the_weights_of_one_that_never_stopped(
+    tmp_path: Path, how: Callable[[], None], workers: int
+) -> None:
+    whole, parts = network_with_dropout(), network_with_dropout()
+    settings = {"epochs": 6, "patience": 6, "learning_rate": 0.05}
+    expected = run(tmp_path / "whole", whole, **settings)
+    try:
+        first = run(tmp_path / "parts", parts, loss=stopped_at(2 * STEPS_PER_EPOCH + 2, how), **settings)
+        assert first.interrupted
+        assert first.epochs == 3
+    except RuntimeError as exc:
+        assert str(exc) == "the machine went down"
+    again = network_with_dropout()
+    resumed = run(tmp_path / "parts", again, resume=True, workers=workers, **settings)
+    assert same_weights(whole, again)
+    assert [row["score"] for row in resumed.history] == [row["score"] for row in expected.history]
+    assert (tmp_path / "parts" / "metrics.csv").read_text().count("\n") == 7
+    finished = network_with_dropout()
+    assert run(tmp_path / "parts", finished, resume=True, **settings).history == resumed.history
+    assert same_weights(whole, finished)
+
+
+def test_the_number_of_workers_does_not_change_the_weights(tmp_path: Path) -> None:
+    models = [network_with_dropout(), network_with_dropout()]
+    for workers, model in enumerate(models):
+        run(tmp_path / str(workers), model, workers=workers, epochs=2)
+    assert same_weights(*models)
+
+
+def test_a_full_disk_is_told_and_what_was_written_stays(tmp_path: Path) -> None:
+    settings = {"epochs": 4, "patience": 4, "learning_rate": 0.05}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    fill = stopped_at(STEPS_PER_EPOCH + 1, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1])))
+    try:
+        with pytest.raises(FitError, match=r"ckpt cannot be written .*File too large.*go on with --resume"):
+            run(tmp_path, network_with_dropout(), loss=fill, **settings)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.glob("*.partial"))
+    whole, again = network_with_dropout(), network_with_dropout()
+    run(tmp_path / "whole", whole, **settings)
+    assert run(tmp_path, again, resume=True, **settings).epochs == 4
+    assert same_weights(whole, again)
 
 
 def test_a_loss_that_is_not_finite_is_an_error_with_the_way_out(tmp_path: Path) -> None:

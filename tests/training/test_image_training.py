@@ -20,6 +20,7 @@ from training.data.images import EvaluationImages, TrainingImages, read_image_fo
 from training.models.backbones import Backbone, head_name, make_backbone
 from training.models.image import ImageClassifier
 from training.pipelines.image.transfer import fit_head, fit_network
+from training.runs import TrainingRun
 from training.settings import ImageSettings
 from zoo.card import ImageTask
 from zoo.golden import check_golden
@@ -47,6 +48,13 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     save_file(make_backbone(TINY, 7).network.state_dict(), path)
     return path
+
+
+def begun(settings: ImageSettings) -> TrainingRun:
+    """A run that writes below the folder of its data."""
+    run = TrainingRun(settings.model_copy(update={"runs": settings.data / "runs"}), Console(quiet=True))
+    run.begin([])
+    return run
 
 
 def settings_for(tmp_path: Path, **more: object) -> ImageSettings:
@@ -87,7 +95,7 @@ def test_freeze_changes_nothing_but_the_head(tmp_path: Path, pictures: Path, nam
     images = read_image_folder(pictures, backbone.preprocessing.resize, skip_broken=False, console=Console(quiet=True))
     part = EvaluationImages(images, range(0, 60, 10), backbone.preprocessing.resize)
     settings = settings_for(tmp_path, mode="freeze", learning_rate=0.01)
-    fit_head(ImageClassifier(backbone), backbone, part, part, settings, tmp_path / "run", Console(quiet=True))
+    fit_head(ImageClassifier(backbone), backbone, part, part, settings, begun(settings))
     assert _changed(backbone, before) == {f"{head_name(backbone)}.weight", f"{head_name(backbone)}.bias"}
 
 
@@ -100,7 +108,7 @@ def test_finetune_changes_statistics_only_where_it_should(tmp_path: Path, pictur
     validation = EvaluationImages(images, range(1, 60, 15), resize)
     settings = settings_for(tmp_path, mode="finetune", batch_norm=batch_norm, epochs=1)
     classifier = ImageClassifier(backbone)
-    fit_network(classifier, backbone, train, validation, settings, tmp_path / "run", Console(quiet=True))
+    fit_network(classifier, backbone, train, validation, settings, begun(settings))
     changed = _changed(backbone, before)
     statistics = {key for key in before if "running_" in key or "num_batches" in key}
     assert statistics & changed == (set() if batch_norm == "frozen" else statistics)

@@ -37,10 +37,11 @@ def test_evaluation_sees_exactly_what_a_server_prepares(tmp_path: Path, resize: 
 
 def test_training_images_are_augmented_and_of_the_input_size(tmp_path: Path) -> None:
     images = TrainingImages(read(write_pictures(tmp_path, 3)), range(6), CROPPED, smallest_crop=0.5)
-    (first, label), (second, _) = images[0], images[0]
+    (first, label), (again, _), (second, _) = images[0, 1], images[0, 1], images[0, 2]
     assert first.shape == (40, 40, 3)
     assert first.dtype.is_floating_point is False
     assert label == 0
+    assert bool((first == again).all())
     assert not bool((first == second).all())
 
 

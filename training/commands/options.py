@@ -1,9 +1,14 @@
-"""A settings model as a command line: one option per field, with the field's text as its help."""
+"""A settings model as a command line: one option per field, with the field's text as its help.
+
+Values come from the command line, else from the file of `--config`, else from the model's defaults. Where a model has
+the field `resume`, `--resume RUN` takes all of them from the run folder.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -16,6 +21,8 @@ from training.settings import Settings
 from zoo.errors import ZooError
 
 SettingsModel = TypeVar("SettingsModel", bound=Settings)
+_CONFIG = "config"
+_CONFIG_HELP = "YAML file with any of these settings, one `name: value` per line; options given here go before it."
 
 
 def settings_command(
@@ -30,10 +37,11 @@ def settings_command(
 
     def decorate(run: Callable[[SettingsModel], None]) -> Callable[..., None]:
         def command(**values: Any) -> None:
-            _run_translated(lambda: run(_build(model, values)))
+            _run_translated(lambda: run(_build(model, values, arguments)))
 
         parameters = [_parameter(name, field, name in arguments) for name, field in model.model_fields.items()]
         parameters.sort(key=lambda parameter: parameter.name not in arguments)
+        parameters.append(_keyword(_CONFIG, Annotated[Path | None, typer.Option(metavar="FILE", help=_CONFIG_HELP)]))
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         command.__doc__ = run.__doc__
@@ -45,24 +53,66 @@ def settings_command(
 
 def _parameter(name: str, field: FieldInfo, positional: bool) -> inspect.Parameter:
     kind = typer.Argument if positional else typer.Option
-    default = inspect.Parameter.empty if field.is_required() else field.get_default(call_default_factory=True)
-    annotation = Annotated[field.annotation, kind(help=field.description)]  # type: ignore[name-defined]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    # None stands for "not given": a file may give it, and the model knows its own defaults.
+    return _keyword(name, Annotated[field.annotation | None, kind(help=f"{field.description} {_default(field)}")])  # type: ignore[operator]
 
 
-def _build(model: type[SettingsModel], values: dict[str, Any]) -> SettingsModel:
+def _default(field: FieldInfo) -> str:
+    """What the help says about leaving an option out."""
+    if field.is_required():
+        return "Required."
+    default = field.get_default(call_default_factory=True)
+    if default in (None, "", []):
+        return ""
+    shown = {True: "yes", False: "no"}[default] if isinstance(default, bool) else default
+    return f"Default: {shown}."
+
+
+def _keyword(name: str, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _build(model: type[SettingsModel], values: dict[str, Any], arguments: tuple[str, ...]) -> SettingsModel:
+    given = {name: value for name, value in values.items() if value is not None and value != []}
+    config = given.pop(_CONFIG, None)
+    if "resume" in given:
+        given = _of_run(model, given | ({_CONFIG: config} if config else {}))
+    elif config is not None:
+        from training.runs.settings_file import read_values
+
+        given = read_values(config, model) | given
     try:
-        return model(**values)
+        return model(**given)
     except ValidationError as exc:
-        problems = [_problem(error["loc"], error["msg"], error["input"]) for error in exc.errors()]
+        problems = [_problem(error, arguments) for error in exc.errors()]
         raise typer.BadParameter("; ".join(problems)) from exc
 
 
-def _problem(location: tuple[int | str, ...], message: str, value: object) -> str:
-    message = message.removeprefix("Value error, ")
-    if not location:
-        return message
-    return f"--{str(location[0]).replace('_', '-')}: {message} (got {value!r})"
+def _of_run(model: type[SettingsModel], given: dict[str, Any]) -> dict[str, Any]:
+    """All settings of the run to resume."""
+    from training.runs.settings_file import SETTINGS_FILE, read_values
+
+    if others := sorted(given.keys() - {"resume"}):
+        raise typer.BadParameter(
+            f"--resume goes on with the settings of the run; leave out {', '.join(map(_option, others))}, "
+            f"or begin a new run with --config {given['resume'] / SETTINGS_FILE}"
+        )
+    return read_values(given["resume"] / SETTINGS_FILE, model) | given
+
+
+def _problem(error: Any, arguments: tuple[str, ...]) -> str:
+    message = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return str(message)
+    name = str(error["loc"][0])
+    if error["type"] == "missing":
+        what = name.upper() if name in arguments else _option(name)
+        return f"{what} is missing; give it here or in the file of --config"
+    return f"{_option(name)}: {message} (got {error['input']!r})"
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _run_translated(run: Callable[[], None]) -> None:

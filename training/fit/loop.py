@@ -1,33 +1,36 @@
-"""The training loop: Lightning's Trainer with early stopping, the best checkpoint, and Ctrl-C that keeps the best."""
+"""The training loop: Lightning's Trainer with early stopping, checkpoints, resuming, and Ctrl-C that keeps the best."""
 
 from __future__ import annotations
 
+import json
 import logging
-import os
-import signal
 import threading
-import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
 import rich
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.callbacks import Callback, EarlyStopping, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchmetrics import Metric
 
+from training.data.order import set_epoch
 from training.errors import SettingsError
-from training.fit.module import FitModule, ParameterGroup
+from training.fit.checkpoints import BEST, LAST, EpochCheckpoints
+from training.fit.interrupt import stop_on_interrupt
+from training.fit.module import FitModule
+from training.fit.optimizer import ParameterGroup, parameter_groups
 from training.settings import FitSettings
+
+RESULT_FILE = "result.json"
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class FitResult:
     """Ctrl-C ended it."""
     seconds: float
     history: tuple[dict[str, float], ...]
-    """Per epoch: epoch, train_loss, validation_loss, score."""
+    """Per epoch: epoch, train_loss, validation_loss, score, learning_rate, seconds."""
 
 
 def fit(
@@ -58,6 +61,7 @@ def fit(
     run_folder: Path,
     mode: Literal["max", "min"] = "max",
     groups: Sequence[ParameterGroup] | None = None,
+    resume: bool = False,
     console: Console | None = None,
 ) -> FitResult:
     """Train `model` in place and leave it on the CPU, in evaluation mode, with the weights of its best epoch.
@@ -73,71 +77,74 @@ def fit(
         settings: of the loop.
         loss: from the model's output and the target to a scalar.
         metric: takes (output, target) of the validation batches; its value decides which epoch is best.
-        run_folder: for `metrics.csv` and the best checkpoint.
+        run_folder: for `metrics.csv`, TensorBoard's log and the checkpoints (see `training.fit.checkpoints`).
         mode: whether a higher or a lower metric is better.
         groups: parameter groups with rates of their own; default: `parameter_groups` of the whole model.
+        resume: go on where the training in `run_folder` stopped: with the same model, data and settings the weights
+            will be those of a training that never stopped.
         console: for progress; default: standard error.
 
     Raises:
-        FitError: the loss is not finite.
+        FitError: the loss is not finite, or a checkpoint cannot be written.
         SettingsError: the device does not exist.
     """
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise SettingsError("there is no CUDA device that torch can use; pass --device cpu, or auto")
+    finished = run_folder / RESULT_FILE
+    if resume and finished.is_file():
+        return _restore(model, run_folder)
     console = console or Console(stderr=True)
     with_bar = console.is_terminal
     if with_bar:
         console = rich.get_console()  # that of Lightning's bar, so that lines appear above it
-    module = FitModule(
-        model, loss, metric, settings, groups or parameter_groups(model.parameters(), settings), mode, console
-    )
-    checkpoint = ModelCheckpoint(run_folder, "best", "score", mode=mode, save_weights_only=True)
+    groups = groups or parameter_groups(model.parameters(), settings)
+    module = FitModule(model, loss, metric, settings, groups, mode, run_folder, console)
+    checkpoints = EpochCheckpoints(run_folder)
     stopping = EarlyStopping("score", mode=mode, patience=settings.patience)
-    start = time.monotonic()
+    last = run_folder / LAST if resume and (run_folder / LAST).is_file() else None
+    set_epoch(train, _epochs_done(last))  # workers fetch the first batches before the trainer tells them the epoch
+    interrupted = threading.Event()
     with _quiet_lightning():
-        trainer = _make_trainer(settings, run_folder, [checkpoint, stopping], with_bar)
-        with _stop_on_interrupt(trainer, console) as interrupted:
-            trainer.fit(module, train, validation)
+        trainer = _make_trainer(settings, run_folder, [stopping, checkpoints], with_bar)
+        with stop_on_interrupt(trainer, interrupted, console):
+            trainer.fit(module, train, validation, ckpt_path=last, weights_only=True)
     if not module.history:
         raise KeyboardInterrupt  # before there was anything to keep
     module.cpu()
-    module.load_state_dict(torch.load(checkpoint.best_model_path, weights_only=True, map_location="cpu")["state_dict"])
+    module.load_state_dict(checkpoints.best)
     model.eval()
-    best = (max if mode == "max" else min)(module.history, key=lambda row: row["score"])
+    result = _describe(module, interrupted.is_set())
+    if not result.interrupted:
+        finished.write_text(json.dumps(asdict(result), indent=2), encoding="utf-8")
+    return result
+
+
+def _describe(module: FitModule, interrupted: bool) -> FitResult:
+    best = module.history[module.best_epoch() - 1]
     return FitResult(
         best_epoch=int(best["epoch"]),
         best_score=best["score"],
         epochs=len(module.history),
-        interrupted=interrupted.is_set(),
-        seconds=time.monotonic() - start,
+        interrupted=interrupted,
+        seconds=sum(row["seconds"] for row in module.history),
         history=tuple(module.history),
     )
 
 
-def parameter_groups(
-    parameters: Iterable[nn.Parameter], settings: FitSettings, *, rate_factor: float = 1.0
-) -> list[ParameterGroup]:
-    """Trainable parameters in two groups: matrices and filters with weight decay; biases and norms without."""
-    trainable = [parameter for parameter in parameters if parameter.requires_grad]
-    rate = settings.learning_rate * rate_factor
-    groups = [
-        {"params": [p for p in trainable if p.ndim > 1], "lr": rate, "weight_decay": settings.weight_decay},
-        {"params": [p for p in trainable if p.ndim <= 1], "lr": rate, "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
+def _restore(model: nn.Module, run_folder: Path) -> FitResult:
+    """The end of a training that was finished before."""
+    state = torch.load(run_folder / BEST, weights_only=True, map_location="cpu")["state_dict"]
+    prefix = "model."
+    model.load_state_dict({key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)})
+    model.eval()
+    values = json.loads((run_folder / RESULT_FILE).read_text(encoding="utf-8"))
+    return FitResult(**values | {"history": tuple(values["history"])})
 
 
-def make_run_folder(runs: Path, name: str) -> Path:
-    """A new folder `<runs>/<name>/<time>`, with a number behind it where two runs start in one second."""
-    base = runs / name / datetime.now().strftime("%Y%m%d-%H%M%S")
-    for number in range(1, 1000):
-        folder = base if number == 1 else base.with_name(f"{base.name}-{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder
-    raise AssertionError(f"1000 runs started in one second in {base.parent}. This is a bug.")
+def _epochs_done(checkpoint: Path | None) -> int:
+    if checkpoint is None:
+        return 0
+    return len(torch.load(checkpoint, weights_only=True, map_location="cpu")["history"])
 
 
 def _make_trainer(settings: FitSettings, folder: Path, callbacks: list[Callback], with_bar: bool) -> pl.Trainer:
@@ -149,36 +156,12 @@ def _make_trainer(settings: FitSettings, folder: Path, callbacks: list[Callback]
         precision=settings.precision,
         gradient_clip_val=settings.clip_norm,
         callbacks=[*callbacks, *bar],
-        logger=CSVLogger(folder, name="", version=""),
+        logger=TensorBoardLogger(folder, name="", version="tensorboard"),
         enable_progress_bar=bool(bar),
         enable_model_summary=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1,
     )
-
-
-@contextmanager
-def _stop_on_interrupt(trainer: pl.Trainer, console: Console) -> Iterator[threading.Event]:
-    """Within, the first Ctrl-C asks the trainer to stop after the current batch; the second is the usual one."""
-    interrupted = threading.Event()
-    owner = os.getpid()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted  # signals reach the main thread only
-        return
-
-    def stop(_signum: int, _frame: object) -> None:
-        if os.getpid() != owner:
-            return  # a terminal interrupts the processes that load data, too; these have inherited this function
-        interrupted.set()
-        trainer.should_stop = True
-        signal.signal(signal.SIGINT, previous)
-        console.print("stopping: the best model so far is kept; Ctrl-C again aborts", style="bold")
-
-    previous = signal.signal(signal.SIGINT, stop)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import math
+import csv
+import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -12,15 +14,19 @@ from rich.console import Console
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from training.data.order import epoch_generator, set_epoch
 from training.errors import FitError
+from training.fit.optimizer import ParameterGroup, rate_schedule
 from training.settings import FitSettings
 
-ParameterGroup = dict[str, Any]
-"""What a torch optimizer takes: `{"params": [...], "lr": 1e-4}`."""
+METRICS_FILE = "metrics.csv"
 
 
 class FitModule(pl.LightningModule):
-    """A model that keeps a `history` of its epochs: epoch, train_loss, validation_loss, score."""
+    """A model that keeps a `history` of its epochs, in memory and as `metrics.csv` in the run folder.
+
+    Columns: epoch, train_loss, validation_loss, score, learning_rate (of the first group), seconds.
+    """
 
     def __init__(
         self,
@@ -30,6 +36,7 @@ class FitModule(pl.LightningModule):
         settings: FitSettings,
         groups: Sequence[ParameterGroup],
         mode: str,
+        run_folder: Path,
         console: Console,
     ) -> None:
         super().__init__()
@@ -39,12 +46,24 @@ class FitModule(pl.LightningModule):
         self.settings = settings
         self.groups = groups
         self.better = max if mode == "max" else min
+        self.run_folder = run_folder
         self.console = console
         self.history: list[dict[str, float]] = []
         self.totals = {"train": _Mean(), "validation": _Mean()}
+        self._epoch_began = time.monotonic()
 
     def forward(self, inputs: Any) -> Any:
         return self.model(*inputs) if isinstance(inputs, tuple | list) else self.model(inputs)
+
+    def on_train_epoch_start(self) -> None:
+        """Tell the samplers the epoch; Lightning does not call this for the first epoch of a resumed training."""
+        set_epoch(self.trainer.train_dataloader, len(self.history))
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+        """Draw what an epoch draws from seed and epoch alone, so that a resumed training goes on the same way."""
+        if batch_idx == 0:
+            self._epoch_began = time.monotonic()
+            torch.manual_seed(int(epoch_generator(self.settings.seed, len(self.history)).integers(2**62)))
 
     def training_step(self, batch: Any) -> Tensor:
         inputs, target = batch
@@ -62,6 +81,8 @@ class FitModule(pl.LightningModule):
         row = {"epoch": float(len(self.history) + 1)}
         row |= {f"{part}_loss": total.take() for part, total in self.totals.items()}
         row["score"] = float(self.metric.compute())
+        row["learning_rate"] = float(self.trainer.optimizers[0].param_groups[0]["lr"])
+        row["seconds"] = round(time.monotonic() - self._epoch_began, 3)
         self.metric.reset()
         if not all(abs(value) < float("inf") for value in row.values()):
             raise FitError(
@@ -69,23 +90,45 @@ class FitModule(pl.LightningModule):
                 f"lower learning_rate ({self.settings.learning_rate:g}) or set clip_norm"
             )
         self.history.append(row)
-        self.log_dict({key: value for key, value in row.items() if key != "epoch"})
+        self.log_dict({key: value for key, value in row.items() if key not in ("epoch", "seconds")})
+        self._write_metrics()
         self._print(row)
 
-    def _print(self, row: dict[str, float]) -> None:
-        earlier = [past["score"] for past in self.history[:-1]]
-        best = not earlier or self.better(earlier) != self.better([*earlier, row["score"]])
-        self.console.print(
-            f"epoch {row['epoch']:3.0f}/{self.settings.epochs}  loss {row['train_loss']:.4f}  "
-            f"validation loss {row['validation_loss']:.4f}  score {row['score']:.4f}{'  *' if best else ''}",
-            highlight=False,
-        )
+    def best_epoch(self) -> int:
+        """The epoch with the best score, counted from 1; of equal ones the first."""
+        scores = [row["score"] for row in self.history]
+        return 1 + scores.index(self.better(scores))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the history for a resumed training."""
+        checkpoint["history"] = self.history
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the history of the training that is resumed."""
+        self.history = list(checkpoint["history"])
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.AdamW(list(self.groups), lr=self.settings.learning_rate)
         steps = max(1, int(self.trainer.estimated_stepping_batches))
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, _rate_schedule(self.settings, steps))
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate_schedule(self.settings, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _write_metrics(self) -> None:
+        self.run_folder.mkdir(parents=True, exist_ok=True)
+        with (self.run_folder / METRICS_FILE).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.history[0])
+            writer.writeheader()
+            writer.writerows(row | {"epoch": int(row["epoch"])} for row in self.history)
+
+    def _print(self, row: dict[str, float]) -> None:
+        best = self.best_epoch() == len(self.history)
+        left = row["seconds"] * (self.settings.epochs - row["epoch"])
+        self.console.print(
+            f"epoch {row['epoch']:3.0f}/{self.settings.epochs}  loss {row['train_loss']:.4f}  "
+            f"validation loss {row['validation_loss']:.4f}  score {row['score']:.4f}  "
+            f"at most {left:.0f} s left{'  *' if best else ''}",
+            highlight=False,
+        )
 
 
 class _Mean:
@@ -103,17 +146,3 @@ class _Mean:
         mean = float(self.sum) / max(self.count, 1)
         self.sum, self.count = 0.0, 0
         return mean
-
-
-def _rate_schedule(settings: FitSettings, steps: int) -> Callable[[int], float]:
-    warmup = int(settings.warmup_fraction * steps)
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
-        if settings.schedule == "constant":
-            return 1.0
-        progress = min(1.0, (step - warmup) / max(1, steps - warmup))
-        return 0.5 * (1 + math.cos(math.pi * progress))
-
-    return factor

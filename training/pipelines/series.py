@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning.pytorch import seed_everything
 from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor, nn
@@ -19,12 +18,14 @@ from training.evaluation.forecasts import ForecastReport, forecast_report, naive
 from training.export.gate import BATCH_SIZES, check_metric, check_parity, publish_checked
 from training.export.provenance import describe_run
 from training.export.series import export_series, make_torch_run
-from training.fit import FitResult, fit, make_run_folder
+from training.fit import FitResult, fit
 from training.models.series import Forecaster
+from training.pipelines.manifests import series_rows
+from training.runs import TrainingRun
 from training.settings.series import SeriesSettings
 from zoo.card import FORECAST, SERIES_INPUT, Card, ColumnStatistics, Golden, GoldenSample, Quantity, SeriesTask
 from zoo.golden import Run, Tensors
-from zoo.repository import ModelVersion, check_name
+from zoo.repository import ModelVersion
 from zoo.runtime import make_run, open_session
 
 _EVALUATION_BATCH = 512
@@ -69,11 +70,9 @@ def train_series(
         TrainingError: see `training.errors`.
         ZooError: the name cannot name a model, the table cannot be read, or the graph fails its golden samples.
     """
-    console = console or Console(stderr=True)
-    check_name(settings.name)
-    seed_everything(settings.seed, workers=True, verbose=False)
+    run = TrainingRun(settings, console)
     data = read_series_parts(settings)
-    console.print(f"{data.summary}\n{data.split}; sha256 {data.sha256[:12]}", highlight=False, soft_wrap=True)
+    run.say(data.summary, f"{data.split}; sha256 {data.sha256[:12]}")
     statistics = _column_statistics(settings, data.train_values)
     naive = naive_forecasters(
         window=settings.window,
@@ -83,13 +82,13 @@ def train_series(
         season=settings.season,
     )
     network = _build(settings, data, statistics)
-    run_folder = make_run_folder(settings.runs, settings.name)
-    result = _fit(network, data, settings, run_folder, console)
-    console.print("evaluating and exporting")
+    run.begin(series_rows(data))
+    result = _fit(network, data, settings, run)
+    run.say("evaluating and exporting")
     onnx_bytes = export_series(network, settings.window, len(settings.columns))
-    expected, run = make_torch_run(network), make_run(open_session(onnx_bytes))
-    parity = check_parity(expected, run, [_gate_batch(data.test, size) for size in BATCH_SIZES])
-    test = _report(run, data.test)
+    expected, exported = make_torch_run(network), make_run(open_session(onnx_bytes))
+    parity = check_parity(expected, exported, [_gate_batch(data.test, size) for size in BATCH_SIZES])
+    test = _report(exported, data.test)
     _check_errors(_report(expected, data.test), test, settings.target, statistics)
     baselines = {name: _report(rule, data.test) for name, rule in naive.items()}
     card = Card(
@@ -109,7 +108,7 @@ def train_series(
         golden=_make_golden(expected, data.test, statistics[settings.target[0]].std),
     )
     published = publish_checked(onnx_bytes, card, settings.output, settings.name, settings.version)
-    return SeriesOutcome(published, card, result, test, baselines, parity, data.summary, run_folder)
+    return SeriesOutcome(published, card, result, test, baselines, parity, data.summary, run.folder)
 
 
 class _ScaledMeanAbsoluteError(MeanAbsoluteError):
@@ -174,20 +173,19 @@ def _build(settings: SeriesSettings, data: SeriesParts, statistics: dict[str, Co
     )
 
 
-def _fit(
-    network: Forecaster, data: SeriesParts, settings: SeriesSettings, run_folder: Path, console: Console
-) -> FitResult:
+def _fit(network: Forecaster, data: SeriesParts, settings: SeriesSettings, run: TrainingRun) -> FitResult:
     std_T = network.std_F[: len(settings.target)].clone()
     return fit(
         network,
-        data.train.batches(settings.batch_size, shuffle=True, workers=settings.workers),
+        data.train.batches(settings.batch_size, seed=settings.seed, workers=settings.workers),
         data.validation.batches(_EVALUATION_BATCH),
         settings,
         loss=_ScaledLoss(std_T),
         metric=_ScaledMeanAbsoluteError(std_T),
-        run_folder=run_folder,
+        run_folder=run.folder,
         mode="min",
-        console=console,
+        resume=run.resumes,
+        console=run.console,
     )
 
 

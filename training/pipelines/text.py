@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning.pytorch import seed_everything
 from rich.console import Console
 from torch import nn
 from torchmetrics.classification import MulticlassAccuracy
@@ -22,14 +21,16 @@ from training.export.gate import BATCH_SIZES, check_batch_independence, check_me
 from training.export.golden import FLOAT_TOLERANCE, choose_samples
 from training.export.provenance import class_shares, describe_run
 from training.export.text import export_text, make_torch_run, parity_batches, text_tensor, unknown_token_rate
-from training.fit import FitResult, fit, make_run_folder
+from training.fit import FitResult, fit
 from training.models.naive_bayes import Blend, HashedNaiveBayes
 from training.models.text import Committee, CommitteeLoss, LogLoss, TextClassifier
 from training.models.vectors import load_vectors
+from training.pipelines.manifests import text_rows
+from training.runs import TrainingRun
 from training.settings.text import TextSettings
 from zoo.card import PROBABILITIES, UNKNOWN_TOKEN_RATE, Card, ColumnStatistics, Golden, GoldenSample, TextTask
 from zoo.golden import Run, Tensors
-from zoo.repository import ModelVersion, check_name
+from zoo.repository import ModelVersion
 from zoo.runtime import make_run, open_session
 
 _EVALUATION_BATCH = 256
@@ -74,22 +75,20 @@ def train_text(
         TrainingError: see `training.errors`.
         ZooError: the name cannot name a model, or the graph fails its golden samples.
     """
-    console = console or Console(stderr=True)
-    check_name(settings.name)
-    seed_everything(settings.seed, workers=True, verbose=False)
+    run = TrainingRun(settings, console)
     data = read_text_parts(settings)
-    console.print(f"{data.summary}; {data.split}; sha256 {data.sha256[:12]}", highlight=False, soft_wrap=True)
+    run.say(f"{data.summary}; {data.split}; sha256 {data.sha256[:12]}")
     tokenizer = _learn_tokenizer(settings, data.train)
     train, validation = (_encode(tokenizer, part) for part in (data.train, data.validation))
-    network = _build(settings, tokenizer, len(data.labels), console)
-    run_folder = make_run_folder(settings.runs, settings.name)
-    result = _fit(network, train, validation, settings, run_folder, console)
-    network = _blend(network, train, validation, settings, len(data.labels), console)
-    console.print("evaluating and exporting")
+    network = _build(settings, tokenizer, len(data.labels), run)
+    run.begin(text_rows(data))
+    result = _fit(network, train, validation, settings, run)
+    network = _blend(network, train, validation, settings, len(data.labels), run)
+    run.say("evaluating and exporting")
     onnx_bytes = export_text(network, tokenizer)
-    expected, run = make_torch_run(network, tokenizer), make_run(open_session(onnx_bytes))
-    parity = _check_graph(expected, run, data, settings.max_tokens)
-    test = _report(run, data.test)
+    expected, exported = make_torch_run(network, tokenizer), make_run(open_session(onnx_bytes))
+    parity = _check_graph(expected, exported, data, settings.max_tokens)
+    test = _report(exported, data.test)
     check_metric("accuracy", _report(expected, data.test).accuracy, test.accuracy)
     baselines = _baselines(settings, data)
     card = Card(
@@ -111,7 +110,7 @@ def train_text(
         golden=_make_golden(expected, data.test),
     )
     published = publish_checked(onnx_bytes, card, settings.output, settings.name, settings.version)
-    return TextOutcome(published, card, result, test, _report(run, data.validation), baselines, parity, run_folder)
+    return TextOutcome(published, card, result, test, _report(exported, data.validation), baselines, parity, run.folder)
 
 
 def _describe(settings: TextSettings) -> str:
@@ -133,7 +132,7 @@ def _encode(tokenizer: Tokenizer, part: TextPart) -> TokenDataset:
     return TokenDataset(tokenizer.encode(part.texts), part.classes)
 
 
-def _build(settings: TextSettings, tokenizer: Tokenizer, classes: int, console: Console) -> nn.Module:
+def _build(settings: TextSettings, tokenizer: Tokenizer, classes: int, run: TrainingRun) -> nn.Module:
     members = [
         TextClassifier(
             tokenizer.size,
@@ -152,7 +151,7 @@ def _build(settings: TextSettings, tokenizer: Tokenizer, classes: int, console: 
     ]
     if settings.vectors is not None:
         found = [load_vectors(member.tokens, tokenizer.vocabulary, settings.vectors) for member in members]
-        console.print(f"word vectors for {found[0]} of {len(tokenizer.vocabulary)} known words", highlight=False)
+        run.say(f"word vectors for {found[0]} of {len(tokenizer.vocabulary)} known words")
     return members[0] if len(members) == 1 else Committee(members)
 
 
@@ -161,8 +160,7 @@ def _fit(
     train: TokenDataset,
     validation: TokenDataset,
     settings: TextSettings,
-    run_folder: Path,
-    console: Console,
+    run: TrainingRun,
 ) -> FitResult:
     by_loss = settings.monitor == "log_loss"
     return fit(
@@ -173,8 +171,9 @@ def _fit(
         loss=CommitteeLoss(label_smoothing=settings.label_smoothing),
         metric=LogLoss() if by_loss else MulticlassAccuracy(max(train.classes) + 1, average="micro"),
         mode="min" if by_loss else "max",
-        run_folder=run_folder,
-        console=console,
+        run_folder=run.folder,
+        resume=run.resumes,
+        console=run.console,
     )
 
 
@@ -184,7 +183,7 @@ def _blend(
     validation: TokenDataset,
     settings: TextSettings,
     classes: int,
-    console: Console,
+    run: TrainingRun,
 ) -> nn.Module:
     """The network with naive Bayes beside it, where the settings want that."""
     if not settings.naive_bayes_buckets:
@@ -196,7 +195,7 @@ def _blend(
     blend = Blend(network, naive_bayes).eval()
     blend.fit_weights(evaluation_batches(validation, _EVALUATION_BATCH))
     weights = ", ".join(f"{float(weight):.3f}" for weight in blend.weights)
-    console.print(f"weights of network and naive Bayes, found on the validation part: {weights}", highlight=False)
+    run.say(f"weights of network and naive Bayes, found on the validation part: {weights}")
     return blend
 
 

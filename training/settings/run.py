@@ -54,10 +54,13 @@ class RunSettings(FitSettings):
     """Licence of the model: an SPDX name, or words."""
     runs: Path = Path("runs")
     """Folder for logs and checkpoints; each run makes its own inside."""
+    resume: Path | None = None
+    """Folder of a run to go on with after its last whole epoch; the weights will be those of a run that never
+    stopped."""
 
     def card_settings(self) -> dict[str, str | int | float | bool | None]:
         """The settings that matter for reproduction, flat and without this machine's paths, for the card."""
-        local = {"output", "name", "version", "description", "licence", "runs", "workers", "device"}
+        local = {"output", "name", "version", "description", "licence", "runs", "resume", "workers", "device"}
         return {
             key: value.name if isinstance(value, Path) else value
             for key, value in self.model_dump(exclude=local).items()

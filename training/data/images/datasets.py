@@ -15,13 +15,17 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from training.data.images.reading import LabelledImages
+from training.data.order import Draw
 from zoo.card import IMAGE_INPUT, Resize
 from zoo.golden import Tensors
 from zoo.image import resize_image
 
 
 class TrainingImages(Dataset[tuple[Tensor, int]]):
-    """Augmented images: random crop, flip and colour; uint8 [H, W, 3] and the class."""
+    """Augmented images: random crop, flip and colour; uint8 [H, W, 3] and the class.
+
+    An item is a `Draw`, so that its augmentation depends on nothing else.
+    """
 
     def __init__(self, images: LabelledImages, indexes: Sequence[int], resize: Resize, smallest_crop: float) -> None:
         self.images = images
@@ -38,10 +42,14 @@ class TrainingImages(Dataset[tuple[Tensor, int]]):
     def __len__(self) -> int:
         return len(self.indexes)
 
-    def __getitem__(self, item: int) -> tuple[Tensor, int]:
+    def __getitem__(self, draw: Draw) -> tuple[Tensor, int]:
+        item, seed = draw
         index = self.indexes[item]
         image = torch.from_numpy(self.images.pixels[index]).permute(2, 0, 1)
-        return self.transform(image).permute(1, 2, 0).contiguous(), self.images.files[index].label
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            augmented = self.transform(image)
+        return augmented.permute(1, 2, 0).contiguous(), self.images.files[index].label
 
 
 class EvaluationImages(Dataset[tuple[Tensor, int]]):

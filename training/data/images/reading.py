@@ -8,6 +8,7 @@ import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -34,10 +35,16 @@ class LabelledImages:
     classes: tuple[str, ...]
     pixels: tuple[NDArray[np.uint8], ...]
     """Per file, [height, width, 3], scaled by the policy but not cropped."""
-    sha256: str
-    """Over the names and contents of the files."""
+    digests: tuple[str, ...]
+    """Per file, SHA-256."""
     skipped: tuple[str, ...] = ()
     """Names of unreadable files that were left out, with the reason."""
+
+    @cached_property
+    def sha256(self) -> str:
+        """Over the names and contents of the files."""
+        names = (file.name for file in self.files)
+        return manifest_hash(zip(names, self.digests, strict=True))
 
     @property
     def labels(self) -> list[int]:
@@ -63,7 +70,7 @@ def read_image_folder(root: Path, resize: Resize, *, skip_broken: bool, console:
         files=tuple(file for file, _ in good),
         classes=classes,
         pixels=tuple(pixels for _, (pixels, _) in good),
-        sha256=manifest_hash((file.name, digest) for file, (_, digest) in good),
+        digests=tuple(digest for _, (_, digest) in good),
         skipped=tuple(broken),
     )
 

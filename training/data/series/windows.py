@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from training.data.order import ShuffledOrder
 from training.data.split import chronological_split
 from training.errors import DataError
 from training.hashing import file_sha256, manifest_hash
@@ -34,6 +35,7 @@ class Windows(Dataset[Batch]):
     """
 
     def __init__(self, values_TF: NDArray[np.float32], window: int, horizon: int, targets: int) -> None:
+        self.values = values_TF
         self.window = window
         self.targets = targets
         self._windows_WFT = torch.from_numpy(values_TF).unfold(0, window + horizon, 1)  # a view
@@ -50,12 +52,12 @@ class Windows(Dataset[Batch]):
         windows_NTF = self._windows_WFT[indexes].transpose(1, 2)
         return windows_NTF[:, : self.window].contiguous(), windows_NTF[:, self.window :, : self.targets].contiguous()
 
-    def batches(self, batch_size: int, *, shuffle: bool = False, workers: int = 0) -> DataLoader[Batch]:
-        """The windows in batches, in order of time unless shuffled, cut by `workers` processes or by this one."""
+    def batches(self, batch_size: int, *, seed: int | None = None, workers: int = 0) -> DataLoader[Batch]:
+        """The windows in order of time, or shuffled by a seed; cut by `workers` processes or by this one."""
         return DataLoader(
             self,
             batch_size,
-            shuffle=shuffle,
+            sampler=None if seed is None else ShuffledOrder(len(self), seed),
             collate_fn=_as_it_is,
             num_workers=workers,
             persistent_workers=workers > 0,

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from training.data.order import epoch_generator
+
 Item = tuple[Tensor, int]
 # Batches are cut from pools of shuffled items, sorted by length: of 50 batches, or less so that there are ten pools at
 # least and small data stay well mixed.
@@ -41,26 +43,32 @@ class LengthBatches(Sampler[list[int]]):
     Args:
         lengths: of each item.
         batch_size: items per batch; the last batch of a pass may be smaller.
-        seed: of the order; every pass has another one.
+        seed: of the order; every epoch has another one.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
         self.lengths = np.asarray(lengths)
         self.batch_size = batch_size
-        self._rng = np.random.default_rng(seed)
+        self.seed = seed
+        self.epoch = 0
 
     def __len__(self) -> int:
         return -(-len(self.lengths) // self.batch_size)
 
+    def set_epoch(self, epoch: int) -> None:
+        """See `training.data.order.Epochs`."""
+        self.epoch = epoch
+
     def __iter__(self) -> Iterator[list[int]]:
-        order = self._rng.permutation(len(self.lengths))
+        rng = epoch_generator(self.seed, self.epoch)
+        order = rng.permutation(len(self.lengths))
         pool = self.batch_size * max(1, min(_POOL_BATCHES, len(self) // _LEAST_POOLS))
         batches: list[list[int]] = []
         for start in range(0, len(order), pool):
             part = order[start : start + pool]
             part = part[np.argsort(self.lengths[part], kind="stable")]
             batches += [part[cut : cut + self.batch_size].tolist() for cut in range(0, len(part), self.batch_size)]
-        yield from (batches[index] for index in self._rng.permutation(len(batches)))
+        yield from (batches[index] for index in rng.permutation(len(batches)))
 
 
 def training_batches(data: TokenDataset, batch_size: int, seed: int, *, workers: int = 0) -> DataLoader[Item]:

@@ -23,6 +23,7 @@ from zoo.runtime import make_run, open_session
 QUANTISATION_BUDGET = 0.005
 """Accuracy that int8 may lose."""
 _CALIBRATION_IMAGES = 500
+_LEAST_TOLERANCE = 0.01  # of a probability in int8; a percentile over few validation images says little
 _EVALUATION_BATCH = 32
 
 
@@ -102,7 +103,8 @@ def _quantize(float_graph: Candidate, expected: Run, data: ImageData) -> Candida
     validation = data.split.validation
     gap = probability_gap(data.probabilities(expected, validation), data.probabilities(run, validation))
     reports = [data.report(run, part) for part in (validation, data.split.test)]
-    return Candidate(onnx_bytes, run, reports[0], reports[1], golden_atol=round(gap, 4), golden_rtol=0.0)
+    tolerance = max(round(gap, 4), _LEAST_TOLERANCE)
+    return Candidate(onnx_bytes, run, reports[0], reports[1], golden_atol=tolerance, golden_rtol=0.0)
 
 
 def _reason_against(float_graph: Candidate, int8: Candidate, faster: float, budget: float) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightning.pytorch import seed_everything
 from rich.console import Console
 
 from training.data.images import TrainingImages, channel_statistics, list_images, read_image_folder, split_images
@@ -14,15 +13,17 @@ from training.evaluation.classification import ClassificationReport
 from training.export.gate import publish_checked
 from training.export.image import torch_run
 from training.export.provenance import class_shares, describe_run
-from training.fit import FitResult, make_run_folder
+from training.fit import FitResult
 from training.models.backbones import Backbone, make_backbone
 from training.models.image import ImageClassifier
 from training.models.weights import LoadReport, load_weights
 from training.pipelines.image.export import ImageData, export_checked, try_int8, with_golden
 from training.pipelines.image.transfer import fit_head, fit_network
+from training.pipelines.manifests import image_rows
+from training.runs import TrainingRun
 from training.settings import ImageSettings
 from zoo.card import Card, ImageTask
-from zoo.repository import ModelVersion, check_name
+from zoo.repository import ModelVersion
 
 
 @dataclass(frozen=True)
@@ -58,16 +59,14 @@ def train_image(
         TrainingError: see `training.errors`.
         ZooError: the name cannot name a model, or the graph fails its golden samples.
     """
-    console = console or Console(stderr=True)
-    check_name(settings.name)
-    seed_everything(settings.seed, workers=True, verbose=False)
+    run = TrainingRun(settings, console)
     _, classes = list_images(settings.data)
-    backbone, load_report = _prepare_backbone(settings, len(classes), console)
-    data = _read(settings, backbone, console)
+    backbone, load_report = _prepare_backbone(settings, len(classes), run)
+    data = _read(settings, backbone, run)
     classifier = ImageClassifier(backbone)
-    run_folder = make_run_folder(settings.runs, settings.name)
-    result = _train(classifier, backbone, data, settings, run_folder, console)
-    console.print("evaluating and exporting")
+    run.begin(image_rows(data.images, data.split))
+    result = _train(classifier, backbone, data, settings, run)
+    run.say("evaluating and exporting")
     float_graph, parity = export_checked(classifier, data)
     chosen, tried = float_graph, dict[str, dict[str, float | str]]()
     if settings.quantize == "int8":
@@ -92,10 +91,10 @@ def train_image(
     )
     card = with_golden(card, classifier, chosen, data)
     published = publish_checked(chosen.onnx_bytes, card, settings.output, settings.name, settings.version)
-    return ImageOutcome(published, card, result, chosen.test, parity, run_folder)
+    return ImageOutcome(published, card, result, chosen.test, parity, run.folder)
 
 
-def _prepare_backbone(settings: ImageSettings, classes: int, console: Console) -> tuple[Backbone, LoadReport | None]:
+def _prepare_backbone(settings: ImageSettings, classes: int, run: TrainingRun) -> tuple[Backbone, LoadReport | None]:
     if settings.weights == "none":
         if settings.mode == "freeze":
             raise SettingsError(
@@ -107,34 +106,24 @@ def _prepare_backbone(settings: ImageSettings, classes: int, console: Console) -
     file = None if settings.weights == "pretrained" else Path(settings.weights)
     backbone = make_backbone(settings.backbone, classes, weights_file=file)
     report = load_weights(backbone, settings.weights)
-    for line in report.lines():
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    run.say(*report.lines())
     return backbone, report
 
 
-def _read(settings: ImageSettings, backbone: Backbone, console: Console) -> ImageData:
+def _read(settings: ImageSettings, backbone: Backbone, run: TrainingRun) -> ImageData:
     resize = backbone.preprocessing.resize
-    images = read_image_folder(settings.data, resize, skip_broken=settings.skip_broken, console=console)
-    for line in images.skipped:
-        console.print(f"skipped {line}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+    images = read_image_folder(settings.data, resize, skip_broken=settings.skip_broken, console=run.console)
+    run.say(*(f"skipped {line}" for line in images.skipped), style="yellow")
     split = split_images(images, validation=settings.validation, test=settings.test, seed=settings.seed)
-    console.print(
-        f"{len(images.files)} images, {split.description}; sha256 {images.sha256[:12]}", highlight=False, soft_wrap=True
-    )
+    run.say(f"{len(images.files)} images, {split.description}; sha256 {images.sha256[:12]}")
     return ImageData(images, split, resize)
 
 
 def _train(
-    classifier: ImageClassifier,
-    backbone: Backbone,
-    data: ImageData,
-    settings: ImageSettings,
-    run_folder: Path,
-    console: Console,
+    classifier: ImageClassifier, backbone: Backbone, data: ImageData, settings: ImageSettings, run: TrainingRun
 ) -> FitResult:
     validation = data.part(data.split.validation)
     if settings.mode == "freeze":
-        train = data.part(data.split.train)
-        return fit_head(classifier, backbone, train, validation, settings, run_folder, console)
+        return fit_head(classifier, backbone, data.part(data.split.train), validation, settings, run)
     augmented = TrainingImages(data.images, data.split.train, data.resize, settings.smallest_crop)
-    return fit_network(classifier, backbone, augmented, validation, settings, run_folder, console)
+    return fit_network(classifier, backbone, augmented, validation, settings, run)

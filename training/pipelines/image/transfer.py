@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torchmetrics.classification import MulticlassAccuracy
 
 from training.data.images import EvaluationImages, TrainingImages
+from training.data.order import ShuffledDraws, ShuffledOrder
 from training.errors import BackboneError
 from training.fit import FitResult, fit, parameter_groups
 from training.models.backbones import (
@@ -26,6 +26,7 @@ from training.models.backbones import (
     freeze_batch_norm,
 )
 from training.models.image import ImageClassifier
+from training.runs import TrainingRun
 from training.settings import ImageSettings
 
 
@@ -35,8 +36,7 @@ def fit_head(
     train: EvaluationImages,
     validation: EvaluationImages,
     settings: ImageSettings,
-    run_folder: Path,
-    console: Console,
+    run: TrainingRun,
 ) -> FitResult:
     """Train the last layer alone; the rest is left as it is, statistics of batch norm included.
 
@@ -45,7 +45,7 @@ def fit_head(
     classifier.eval().requires_grad_(False)
     head = _Head(find_head(backbone)).requires_grad_(True)
     features = [
-        _head_inputs(classifier, head, images, settings, console, f"features of the {part} part")
+        _head_inputs(classifier, head, images, settings, run.console, f"features of the {part} part")
         for images, part in ((train, "training"), (validation, "validation"))
     ]
     head.train()
@@ -56,8 +56,9 @@ def fit_head(
         settings,
         loss=_loss(settings),
         metric=MulticlassAccuracy(backbone.classes, average="micro"),
-        run_folder=run_folder,
-        console=console,
+        run_folder=run.folder,
+        resume=run.resumes,
+        console=run.console,
     )
 
 
@@ -67,8 +68,7 @@ def fit_network(
     train: TrainingImages,
     validation: EvaluationImages,
     settings: ImageSettings,
-    run_folder: Path,
-    console: Console,
+    run: TrainingRun,
 ) -> FitResult:
     """Train everything on augmented images; in finetune mode the backbone at a lower rate than the head."""
     classifier.requires_grad_(True).train()
@@ -85,9 +85,10 @@ def fit_network(
         settings,
         loss=_loss(settings),
         metric=MulticlassAccuracy(backbone.classes, average="micro"),
-        run_folder=run_folder,
+        run_folder=run.folder,
+        resume=run.resumes,
         groups=[*parameter_groups(head, settings), *parameter_groups(body, settings, rate_factor=rate)],
-        console=console,
+        console=run.console,
     )
 
 
@@ -154,10 +155,11 @@ def _loader(data: Dataset[Any], settings: ImageSettings, *, shuffle: bool, worke
     # Batch norm cannot train on a batch of one image; where such a rest would remain, it is dropped.
     count = len(data)  # type: ignore[arg-type]
     rest_of_one = shuffle and count > settings.batch_size and count % settings.batch_size == 1
+    order = ShuffledDraws if isinstance(data, TrainingImages) else ShuffledOrder
     return DataLoader(
         data,
         settings.batch_size,
-        shuffle=shuffle,
+        sampler=order(count, settings.seed) if shuffle else None,
         drop_last=rest_of_one,
         num_workers=workers,
         persistent_workers=workers > 0,

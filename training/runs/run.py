@@ -1,0 +1,73 @@
+"""What every run opens with: where it tells, where it writes, and its random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from lightning.pytorch import seed_everything
+from rich.console import Console
+
+from training.runs.manifest import ManifestRow, check_manifest, write_manifest
+from training.runs.settings_file import SETTINGS_FILE, write_settings
+from training.settings import RunSettings
+from zoo.repository import check_name
+
+
+class TrainingRun:
+    """A run, opened: its name can name a model and all random numbers come from its seed.
+
+    Args:
+        settings: of the run.
+        console: for progress; default: standard error.
+
+    Raises:
+        RepositoryError: the name cannot name a model.
+    """
+
+    def __init__(self, settings: RunSettings, console: Console | None = None) -> None:
+        check_name(settings.name)
+        self.console = console or Console(stderr=True)
+        self.settings = settings
+        self.resumes = settings.resume is not None
+        self._folder = settings.resume
+        seed_everything(settings.seed, workers=True, verbose=False)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run writes; from `begin` on."""
+        assert self._folder is not None, "the run has not begun. This is a bug."
+        return self._folder
+
+    def begin(self, manifest: Sequence[ManifestRow]) -> Path:
+        """Make the run folder with settings and split; of a resumed run, check that the data are the same.
+
+        Raises:
+            DataError: they are not.
+        """
+        if self._folder is not None:
+            check_manifest(self._folder, manifest)
+            return self._folder
+        self._folder = make_run_folder(self.settings.runs, self.settings.name)
+        write_settings(self._folder / SETTINGS_FILE, self.settings)
+        write_manifest(self._folder, manifest)
+        return self._folder
+
+    def say(self, *lines: str, style: str = "") -> None:
+        """Print lines as they are."""
+        for line in lines:
+            self.console.print(line, style=style or None, highlight=False, markup=False, soft_wrap=True)
+
+
+def make_run_folder(runs: Path, name: str) -> Path:
+    """A new folder `<runs>/<name>/<time>`, with a number behind it where two runs start in one second."""
+    base = runs / name / datetime.now().strftime("%Y%m%d-%H%M%S")
+    for number in range(1, 1000):
+        folder = base if number == 1 else base.with_name(f"{base.name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError(f"1000 runs started in one second in {base.parent}. This is a bug.")
