@@ -10,6 +10,7 @@ inputs give other answers, is as with trained ones.
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -30,10 +31,13 @@ _PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime-gpu")
 
 
 def prepare(names: Sequence[str] = NAMES, folder: Path = BUILD / "models") -> Path:
-    """A repository with these models; those that are missing are made, in a process of their own."""
+    """A repository with these models; those that are missing are made, in a process of their own, and older ones go."""
     repository = folder / _fingerprint()
     missing = [name for name in names if not (repository / name / "1" / MODEL_FILE).is_file()]
     if missing:
+        for older in folder.glob("*"):
+            if older != repository:
+                shutil.rmtree(older)
         subprocess.run([sys.executable, "-m", "tests.benchmarks.models", str(repository), *missing], check=True)
     return repository
 
