@@ -9,10 +9,7 @@ import platform
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
@@ -28,18 +25,15 @@ from menagerie.v1 import (
     prediction_service_pb2_grpc,
 )
 from service import triton
-from service.backend.contract import Backend, Device
 from service.backend.device import CPU, choose_device
 from service.backend.driver import load_driver
-from service.backend.engine import Engine
-from service.backend.onnx import OnnxBackend
 from service.errors import DeviceError, StartError
 from service.health import HealthServicer
 from service.interceptors import RequestInterceptor
+from service.loader import Loader
 from service.models.catalog import ModelFolder
 from service.models.entry import State
-from service.models.loading import LoadedModel, load_model
-from service.models.model_settings import ModelSettings, Placement
+from service.models.loading import LoadedModel
 from service.models.model_table import ModelTable
 from service.models.polling import Poller
 from service.models.readiness import Readiness
@@ -95,6 +89,7 @@ class Server:
         self.metrics = Metrics()
         self.metrics.build_info.labels(version("menagerie"), platform.python_version()).set(1)
         self._device = choose_device(settings.device, tensorrt=settings.tensorrt)
+        self._loader = Loader(settings, self._device)
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self._loaders = ThreadPoolExecutor(settings.compute_threads, thread_name_prefix="load")
         self.table = ModelTable(
@@ -217,51 +212,7 @@ class Server:
 
     def _load_model(self, found: ModelVersion, config: str) -> LoadedModel:
         """Load a version as its configuration has it. Blocking."""
-        settings = triton.read_model_settings(found.path.parents[1], config)
-        for note in settings.notes:
-            log.info("model %s %d: %s", found.name, found.version, note)
-        settings = replace(settings, instances=settings.instances or self.settings.instances)
-        device, engine = self._place(settings), self._engine(settings)
-        frugal = replace(engine, threads=1) if device.kind == "cpu" and engine.threads > 1 else None
-        return load_model(
-            found.path,
-            partial(self._open, device=device, engine=engine),
-            partial(self._open, device=device, engine=frugal) if frugal else None,
-            max_batch_rows=self.settings.max_batch_size,
-            settings=settings,
-        )
-
-    def _engine(self, model: ModelSettings) -> Engine:
-        """How a model is run: as its configuration has it, and else as the server has it."""
-        settings = self.settings
-        return Engine(
-            threads=max(settings.compute_threads // (model.instances or 1), 1),
-            gpu_memory_bytes=model.gpu_memory_bytes or settings.gpu_memory_mib * 2**20 or None,
-            tf32=settings.tf32,
-            cuda_graphs=settings.cuda_graphs or model.cuda_graphs,
-            tensorrt=settings.tensorrt,
-            cache=settings.cache_dir,
-        )
-
-    def _place(self, settings: ModelSettings) -> Device:
-        """Where a model runs: on the server's device, or on the CPU if its configuration says so."""
-        device = self._device
-        if settings.placement is Placement.CPU:
-            return CPU
-        if settings.placement is Placement.GPU and device == CPU:
-            raise DeviceError(f"instance_group.kind is KIND_GPU, but this server runs on {device.name}")
-        if settings.gpus and device != CPU and device.ordinal not in settings.gpus:
-            raise DeviceError(f"instance_group.gpus is {list(settings.gpus)}, but this server runs on {device.name}")
-        return device
-
-    def _open(self, path: Path, *, device: Device, engine: Engine) -> Backend:
-        try:
-            return OnnxBackend(path, device, engine)
-        except DeviceError as exc:
-            if self.settings.device != "auto" or device == CPU:
-                raise
-            log.warning("%s: %s; it runs on the CPU", path, exc)
-            return OnnxBackend(path, replace(CPU, note=exc.message), engine)
+        return self._loader.load(found, self._loader.read(found, config))
 
     def _announce_device(self) -> None:
         device = self._device

@@ -163,6 +163,8 @@ class ModelSettings:
     sequence: SequenceSettings | None = None
     instances: int | None = None
     """Runs that may be under way at a time; None: as the server has it."""
+    threads: int | None = None
+    """Cores that one run may use; None: its share of the server's, or one for a small model."""
     placement: Placement = Placement.ANY
     gpus: tuple[int, ...] = ()
     """Numbers of the GPUs that it may run on; empty: any."""

@@ -35,8 +35,9 @@ from zoo.repository import MODEL_FILE
 CONFIG_FILE = "config.pbtxt"
 _BACKENDS = {"platform": "onnxruntime_onnx", "backend": "onnxruntime"}
 _MAX_INSTANCES = 64
-_GPU_MEMORY = "gpu_mem_limit"
-"""The one parameter that is honoured, by the name that Triton's ONNX Runtime backend has for it."""
+_GPU_MEMORY, THREADS = "gpu_mem_limit", "intra_op_thread_count"
+"""The parameters that are honoured, by the names that Triton's ONNX Runtime backend has for them."""
+_MAX_THREADS = 256
 
 
 def read_config(folder: Path, override: str = "") -> tuple[ModelConfig, str] | None:
@@ -142,6 +143,7 @@ def _settings(config: ModelConfig, folder: Path, notes: tuple[str, ...]) -> Mode
         priorities=priorities,
         sequence=sequence_settings(config, folder),
         instances=_instances(config),
+        threads=_threads(config),
         placement=_placement(config),
         gpus=tuple(sorted({number for group in config.instance_group for number in group.gpus})),
         gpu_memory_bytes=_gpu_memory_bytes(config),
@@ -193,8 +195,17 @@ def _gpu_memory_bytes(config: ModelConfig) -> int | None:
     return int(text)
 
 
+def _threads(config: ModelConfig) -> int | None:
+    if THREADS not in config.parameters:
+        return None
+    text = config.parameters[THREADS].string_value
+    if not (text.isascii() and text.isdecimal()) or int(text) > _MAX_THREADS:
+        raise PackageError(f"parameters[{THREADS}] is {text!r}; use 1 to {_MAX_THREADS}, or 0 for the server's choice")
+    return int(text) or None
+
+
 def _notes_on_parameters(config: ModelConfig) -> tuple[str, ...]:
-    others = sorted(set(config.parameters) - {_GPU_MEMORY})
+    others = sorted(set(config.parameters) - {_GPU_MEMORY, THREADS})
     return tuple(f"parameters[{key}] is passed over: this server does not know it" for key in others)
 
 

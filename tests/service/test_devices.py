@@ -250,7 +250,7 @@ def full_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     def choose(wanted: str, *, tensorrt: bool = False) -> Device:
         return Device("cuda:0", CUDA_PROVIDER)
 
-    monkeypatch.setattr("service.server.OnnxBackend", open_model)
+    monkeypatch.setattr("service.loader.OnnxBackend", open_model)
     monkeypatch.setattr("service.server.choose_device", choose)
     monkeypatch.setattr("service.server.Server._watch_gpu", lambda self: None)
 

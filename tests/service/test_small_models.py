@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from service.backend.contract import Tensors
+from service.backend.contract import Device, Tensors
+from service.backend.engine import Engine
 from service.backend.onnx import OnnxBackend
 from service.models.loading import SMALL_BATCH_SECONDS, load_model
 from service.models.served_model import INSTANT_SECONDS
@@ -54,6 +55,32 @@ def test_a_model_whose_largest_batch_takes_no_time_gets_one_core(file: Path, sec
     assert len(opened) == (2 if frugal else 1)
     assert loaded.backend is opened[-1]
     assert [backend.closed for backend in opened[:-1]] == [True] * frugal
+
+
+@pytest.mark.parametrize(
+    ("config", "threads"),
+    [
+        (None, [3, 1]),
+        ('parameters { key: "intra_op_thread_count" value { string_value: "2" } }', [2]),
+        ("instance_group { count: 3 }", [1]),
+    ],
+)
+async def test_threads_that_are_set_win(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: str | None, threads: list[int]
+) -> None:
+    opened: list[int] = []
+
+    def open_model(path: Path, device: Device, engine: Engine) -> OnnxBackend:
+        opened.append(engine.threads)
+        return OnnxBackend(path, device, engine)
+
+    monkeypatch.setattr("service.loader.OnnxBackend", open_model)
+    publish(graphs.text_graph(), cards.text_card(), tmp_path, "moods")
+    if config:
+        (tmp_path / "moods" / "config.pbtxt").write_text(config)
+    calls = await serve(tmp_path, compute_threads=3)
+    await calls.classify_texts("good")
+    assert opened == threads
 
 
 @pytest.mark.parametrize(("seconds", "on_the_spot"), [(0.0, True), (5 * INSTANT_SECONDS, False)])

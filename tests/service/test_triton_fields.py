@@ -114,6 +114,7 @@ def test_what_a_configuration_says(tmp_path: Path) -> None:
         instance_group [ { count: 2 kind: KIND_GPU gpus: [ 0, 1 ] }, { kind: KIND_GPU } ]
         optimization { cuda { graphs: true } }
         parameters { key: "gpu_mem_limit" value { string_value: "4294967296" } }
+        parameters { key: "intra_op_thread_count" value { string_value: "3" } }
         dynamic_batching {
           max_queue_delay_microseconds: 2500
           priority_levels: 5
@@ -128,7 +129,7 @@ def test_what_a_configuration_says(tmp_path: Path) -> None:
     (image,) = found.inputs
     assert (image.name, image.datatype, image.dims, image.image) == ("image", "UINT8", (3, -1, -1), "NCHW")
     assert found.labels == {"classes": ("cat", "dog")}
-    assert (found.instances, found.placement, found.gpus) == (5, Placement.GPU, (0, 1))
+    assert (found.instances, found.threads, found.placement, found.gpus) == (5, 3, Placement.GPU, (0, 1))
     assert (found.cuda_graphs, found.gpu_memory_bytes, found.notes) == (True, 4 * 2**30, ())
     assert found.max_delay_seconds == 0.0025
     assert found.priorities is not None
@@ -148,6 +149,19 @@ def test_memory_of_a_gpu_is_a_number_of_bytes(tmp_path: Path) -> None:
             PackageError, match=r"config.pbtxt: parameters\[gpu_mem_limit\] is '.*'; use a number of bytes"
         ):
             read_model_settings(folder)
+
+
+@pytest.mark.parametrize("value", ["two", "-1", "", "257", "\u0663"])
+def test_threads_are_a_number(tmp_path: Path, value: str) -> None:
+    text = f'parameters {{ key: "intra_op_thread_count" value {{ string_value: "{value}" }} }}'
+    folder = add_model(tmp_path, "model", text)
+    with pytest.raises(PackageError, match=r"parameters\[intra_op_thread_count\] is '.*'; use 1 to 256, or 0 for the"):
+        read_model_settings(folder)
+
+
+def test_0_threads_are_those_of_the_server(tmp_path: Path) -> None:
+    text = 'parameters { key: "intra_op_thread_count" value { string_value: "0" } }'
+    assert read_model_settings(add_model(tmp_path, "model", text)).threads is None
 
 
 def test_sequences_of_a_configuration(tmp_path: Path) -> None:
