@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -64,6 +65,7 @@ def main() -> int:
     """Measure, print, write."""
     options = parse()
     console = Console(width=None if sys.stdout.isatty() else 200)
+    end_like_ctrl_c()
     try:
         results = describe()
     except h2load.LoadError as exc:
@@ -78,6 +80,11 @@ def main() -> int:
     report.save(results, options.out)
     console.print(f"written to {options.out}", highlight=False)
     return int(has_failed(results))
+
+
+def end_like_ctrl_c() -> None:
+    """SIGTERM too prints what there is, and ends the servers that were started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def has_failed(results: Results) -> bool:

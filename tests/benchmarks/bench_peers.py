@@ -51,6 +51,7 @@ def main() -> int:
     """Install, measure, print, write; exit code 1: an answer of ours was wrong; 2: it cannot be measured."""
     options = parse()
     console = Console(width=None if sys.stdout.isatty() else 200)
+    bench.end_like_ctrl_c()
     try:
         results = describe()
     except h2load.LoadError as exc:

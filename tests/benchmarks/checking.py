@@ -35,7 +35,7 @@ class Client:
         try:
             return question.judge(self.ask(question))
         except grpc.RpcError as exc:
-            return Verdict(f"{exc.code().name}: {exc.details()}")  # type: ignore[attr-defined]
+            return Verdict(f"{exc.code().name}: {exc.details()}")
         except (OSError, http.client.HTTPException) as exc:
             return Verdict(f"{type(exc).__name__}: {exc}")
         except Exception as exc:  # whatever another server sends in place of an answer

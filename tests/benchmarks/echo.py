@@ -42,7 +42,7 @@ def _first_line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
+class _Handlers(grpc.GenericRpcHandler):
     def __init__(self, *, coroutines: bool) -> None:
         self._coroutines = coroutines
         self._known: dict[str, Any] = {}

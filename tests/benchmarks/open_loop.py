@@ -24,7 +24,8 @@ _OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_len
 _LATE_MS = 5.0
 _LATE_SHARE = 0.1
 
-Ask = Callable[[bytes], Awaitable[bytes]]
+Ask = Callable[..., Awaitable[bytes]]
+"""Sends a message, with a timeout."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Load:
     async def _ask(self, ask: Ask, question: Question, due: float) -> None:
         late = perf_counter() - due
         try:
-            answer = await ask(question.message, timeout=60)  # type: ignore[call-arg]
+            answer = await ask(question.message, timeout=60)
         except grpc.aio.AioRpcError as exc:
             self.outcomes.append(Outcome(due, perf_counter() - due, exc.code().name, late=late))
             return

@@ -15,10 +15,13 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
+from inference import grpc_service_pb2 as pb
 from tests import graphs
 from tests.benchmarks import bench, report
 from tests.benchmarks.cells import Cell, Running, measure
 from tests.benchmarks.open_loop import Lateness, Load, Outcome, poisson, steady
+from tests.benchmarks.peers import PEERS
+from tests.benchmarks.peers.peer import Peer
 from tests.benchmarks.results import describe
 from tests.benchmarks.workloads import Workload
 from tests.service.conftest import add_plain, serving
@@ -123,3 +126,24 @@ def oldest_reading() -> bytes:
 def measure_target(address: str, workload: Workload) -> Cell:
     """One cell of a server of which only the address is known."""
     return measure(Running("target", address), "load", workload.question, items=2, callers=1, seconds=0.1)
+
+
+@pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
+def test_other_servers_can_be_asked(peer: Peer, tmp_path: Path) -> None:
+    assert peer.adapter.is_file()
+    workload = small_workload(tmp_path)
+    question = peer.ask(workload, 2, 1)
+    right, wrong = (answer_of(peer, workload.expected["forecast"][start : start + 2]) for start in (1, 2))
+    assert question.judge(right).wrong == ""
+    assert question.judge(wrong).wrong.startswith("forecast differs by")
+
+
+def answer_of(peer: Peer, forecast: np.ndarray) -> bytes:
+    """What a server of the kind answers."""
+    if peer.name == "litserve":
+        return json.dumps({"forecast": forecast.tolist()}).encode()
+    if peer.name == "torchserve":
+        return b"\x0a" + bytes([forecast.nbytes]) + forecast.tobytes()
+    response = pb.ModelInferResponse(raw_output_contents=[forecast.tobytes()])
+    response.outputs.add(name="forecast", datatype="FP32", shape=forecast.shape)
+    return response.SerializeToString()

@@ -43,7 +43,8 @@ class Workload:
     def rows(self, items: int, start: int = 0) -> tuple[Tensors, Tensors]:
         """So many rows from one on, and what is expected for them."""
         turn = np.arange(start, start + items) % len(next(iter(self.inputs.values())))
-        return tuple({name: value[turn] for name, value in part.items()} for part in (self.inputs, self.expected))  # type: ignore[return-value]
+        asked = {name: value[turn] for name, value in self.inputs.items()}
+        return asked, {name: value[turn] for name, value in self.expected.items()}
 
     def question(self, items: int, start: int = 0) -> Question:
         """A request to a Menagerie server."""
@@ -51,7 +52,7 @@ class Workload:
         if not self.images:
             return tensor_question(self.model, asked, expected, self.tolerance)
         files = [self.images[(start + number) % len(self.images)] for number in range(items)]
-        return images_question(self.model, files, expected["probabilities"])  # type: ignore[arg-type]
+        return images_question(self.model, files, expected["probabilities"])
 
 
 def model_names(names: Sequence[str]) -> list[str]:
