@@ -74,6 +74,7 @@ def test_a_section_that_fails_leaves_the_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_without_a_gpu_the_parts_run_that_need_none(tmp_path: Path) -> None:
     if choose_device("auto") != CPU:
         pytest.skip("there is a GPU: run python -m tests.gpu")
