@@ -11,7 +11,7 @@ from tests.benchmarks.checking import Checker, Client, answered
 from tests.benchmarks.h2load import LoadError, Result, run, warm_up
 from tests.benchmarks.questions import Question
 
-_SIZE_TOLERANCE = 0.1
+_SIZE_TOLERANCE = 0.03
 _FRAME_BYTES = 5
 """What gRPC puts before a message."""
 

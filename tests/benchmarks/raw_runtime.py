@@ -48,15 +48,10 @@ def cores() -> int:
 
 
 def configurations(batches: Sequence[int]) -> list[Configuration]:
-    """What is searched: one run on all cores, and a run on each core; a single row on one core as well."""
-    ways = {(cores(), 1), (1, cores())}
-    ways |= {(1, 1)} if cores() > 1 else set()
-    return [
-        Configuration(batch, threads, runs)
-        for batch in batches
-        for threads, runs in sorted(ways)
-        if (threads, runs) != (1, 1) or batch == 1
-    ]
+    """What is searched: one run on all cores, a run on each core, and one run on one core, which has the core's caches
+    and memory for itself."""
+    ways = sorted({(cores(), 1), (1, cores()), (1, 1)})
+    return [Configuration(batch, threads, runs) for batch in batches for threads, runs in ways]
 
 
 def measure(file: Path, inputs: Tensors, asked: Sequence[Configuration], seconds: float) -> list[Speed]:
