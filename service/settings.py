@@ -132,7 +132,8 @@ class Settings(BaseSettings):
     decode_threads: int = Field(default_factory=available_cpus, ge=1)
     """Threads that decode images. Default: the cores that the container grants."""
     compute_threads: int = Field(default_factory=available_cpus, ge=1)
-    """Cores that one run of a model may use. Default: the cores that the container grants."""
+    """Cores that one run of a model may use; a model that takes less than a millisecond for a row uses one, and so many
+    full batches at a time. Default: the cores that the container grants."""
     transport: Literal["auto", "core", "aio"] = "auto"
     """What speaks gRPC: core, on the core of grpcio, several times as fast as its asyncio layer; aio, that layer; auto
     takes core, or aio with a line in the log where grpcio's inside has changed."""

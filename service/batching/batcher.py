@@ -22,9 +22,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 from service.backend.contract import Tensors
 from service.batching.waiting_line import Request, Slice, WaitingLine, halve, split
@@ -75,17 +76,19 @@ class Batcher:
         max_queue_rows: int,
         max_delay_seconds: float = 0.0,
         max_runs: int = 1,
+        spare_runs: int = 0,
     ) -> None:
         """Start the worker.
 
         Args:
-            compute: runs a batch; `max_runs` calls at a time.
+            compute: runs a batch; `max_runs + spare_runs` calls at a time.
             metrics: counts what happens.
             max_batch_rows: rows that a run may have; 0: the model has no batch axis, every request is a run of its own
                 and counts as one row.
             max_queue_rows: rows that may wait, those not decoded yet included.
             max_delay_seconds: how long the first request of a batch may wait for more, while the backend is free.
             max_runs: runs that may be under way at a time.
+            spare_runs: runs that may be under way beside those, of full batches only.
         """
         assert max_batch_rows >= 0, "the settings check this"
         assert max_queue_rows >= 1, "the settings check this"
@@ -106,7 +109,10 @@ class Batcher:
         self._closing = self._stopped = False
         self._bug = ""
         self._seconds_per_row = 0.01
-        self._workers = [asyncio.create_task(self._work()) for _ in range(max_runs)]
+        self._full = asyncio.Event()
+        """Set when there are the rows of a whole batch."""
+        workers = [self._work] * max_runs + [self._work_full_batches] * spare_runs
+        self._workers = [asyncio.create_task(self._guard(work)) for work in workers]
 
     @property
     def waiting_rows(self) -> int:
@@ -277,6 +283,8 @@ class Batcher:
         self._line.add(request)
         self._metrics.queued(self.waiting_rows)
         self._arrival.set()
+        if self._line.rows >= self._room:
+            self._full.set()
         return request
 
     def _expire(self, request: Request) -> None:
@@ -289,13 +297,24 @@ class Batcher:
             self._metrics.queued(self.waiting_rows)
 
     async def _work(self) -> None:
+        while True:
+            await self._arrival.wait()
+            while self._line:
+                await self._linger()
+                await self._run_next()
+            self._arrival.clear()
+
+    async def _work_full_batches(self) -> None:
+        """Help where there is more to do than the others can: smaller batches cost more for each row."""
+        while True:
+            await self._full.wait()
+            self._full.clear()
+            while self._line.rows >= self._room:
+                await self._run_next()
+
+    async def _guard(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
-            while True:
-                await self._arrival.wait()
-                while self._line:
-                    await self._linger()
-                    await self._run_next()
-                self._arrival.clear()
+            await work()
         except Exception as exc:
             log.exception("the batcher stopped. This is a bug.")
             self._bug = repr(exc)

@@ -12,7 +12,6 @@ import numpy as np
 
 from service.backend.contract import Backend, Signature, Tensors
 from service.backend.padding import PaddedBackend, batch_sizes
-from service.errors import InferenceError
 from service.models.fitting import Fitted, fit
 from service.models.model_settings import DEFAULTS, ModelSettings, SequenceSettings, card_sequence
 from service.models.probing import explore, run_seconds, run_warm_ups, warm_up
@@ -33,9 +32,9 @@ from zoo.errors import PackageError
 from zoo.golden import check_golden, golden_inputs, zero_state
 from zoo.package import read_card
 
-SMALL_BATCH_SECONDS = 0.002
-"""A model whose largest batch takes no longer than this runs on one core: on two it would take as much again of the
-second one, which has requests to read (see docs/performance.md)."""
+SHORT_ROW_SECONDS = 0.001
+"""A model that takes no longer for a row is opened for one core: its runs are too short to be shared out among cores,
+while batches that are run side by side are not (see docs/performance.md)."""
 OpenBackend = Callable[[Path], Backend]
 """Opens a model file; raises PackageError or a ServiceError where it cannot."""
 
@@ -58,7 +57,9 @@ class LoadedModel:
     """Largest error on the golden samples, as a fraction of the tolerance."""
     row_seconds: float
     """What a run of one row takes; infinite where no inputs are known."""
-    seconds: float
+    frugal: bool = False
+    """Whether a run takes one core, where it could have more."""
+    seconds: float = 0.0
     """What loading took."""
 
 
@@ -75,8 +76,8 @@ def load_model(
     Args:
         path: the file.
         open_backend: opens it.
-        open_frugally: opens it on one core, for a model so small that several only get in each other's way; None: the
-            first way is as frugal.
+        open_frugally: opens it on one core, for a model so small that several get in each other's way; None: the first
+            way is as frugal.
         max_batch_rows: rows that a run may have.
         settings: what is set for the model.
 
@@ -86,22 +87,11 @@ def load_model(
     """
     start = perf_counter()
     loaded = _load(path, open_backend, max_batch_rows, settings)
-    if open_frugally and loaded.probe and _is_small(loaded, max_batch_rows):
+    frugal = open_frugally is not None and loaded.row_seconds < SHORT_ROW_SECONDS
+    if open_frugally and frugal:
         loaded.backend.close()
         loaded = _load(path, open_frugally, max_batch_rows, settings)
-    return replace(loaded, seconds=perf_counter() - start)
-
-
-def _is_small(loaded: LoadedModel, max_batch_rows: int) -> bool:
-    """Whether the largest batch takes next to no time."""
-    assert loaded.probe, "the caller checks this"
-    if loaded.row_seconds > SMALL_BATCH_SECONDS:
-        return False
-    most = max_batch_rows if loaded.graph.max_batch is None else loaded.graph.max_batch
-    try:
-        return run_seconds(loaded.backend, loaded.probe, max(most, 1)) < SMALL_BATCH_SECONDS
-    except InferenceError:
-        return False
+    return replace(loaded, frugal=frugal, seconds=perf_counter() - start)
 
 
 def _load(path: Path, open_backend: OpenBackend, max_batch_rows: int, settings: ModelSettings) -> LoadedModel:
@@ -125,7 +115,7 @@ def _load(path: Path, open_backend: OpenBackend, max_batch_rows: int, settings: 
     except BaseException:
         backend.close()
         raise
-    return LoadedModel(card, backend, fitted.callers, fitted.graph, settings, probe, golden_error, row_seconds, 0)
+    return LoadedModel(card, backend, fitted.callers, fitted.graph, settings, probe, golden_error, row_seconds)
 
 
 def _padded(backend: Backend, fitted: Fitted, max_batch_rows: int) -> Backend:

@@ -92,7 +92,6 @@ class ServedModel:
         self._pool = pool
         self._refuses_nan = settings.refuse_nan
         runs = self.settings.instances or settings.instances
-        self._runner = ThreadPoolExecutor(runs, thread_name_prefix=f"run-{name}-{version}")
         outputs = {spec.name for spec in self.signature.outputs}
         self._monitor = Monitor(self.card, outputs, metrics) if self.card and settings.model_metrics else None
         self._last_success = float("-inf")
@@ -100,6 +99,8 @@ class ServedModel:
         limit = self.signature.max_batch
         self.max_batch_rows = settings.max_batch_size if limit is None else limit
         """Rows that one run may have; 0: the model has no batch axis."""
+        spare_runs = max(settings.compute_threads - runs, 0) if loaded.frugal and self.max_batch_rows else 0
+        self._runner = ThreadPoolExecutor(runs + spare_runs, thread_name_prefix=f"run-{name}-{version}")
         self.max_request_rows = min(
             self.settings.max_batch_rows or settings.max_items_per_request, settings.max_queue_rows
         )
@@ -114,6 +115,7 @@ class ServedModel:
             max_queue_rows=settings.max_queue_rows,
             max_delay_seconds=self.max_delay_seconds,
             max_runs=runs,
+            spare_runs=spare_runs,
         )
         sequence = self.settings.sequence
         self._stepper = (

@@ -73,9 +73,10 @@ class Bench:
         max_queue_rows: int = 64,
         max_delay_seconds: float = 0.0,
         max_runs: int = 1,
+        spare_runs: int = 0,
     ) -> None:
         self.metrics = Metrics()
-        self.compute = FakeCompute(max_runs)
+        self.compute = FakeCompute(max_runs + spare_runs)
         metrics = self.metrics.for_model("fake", 1)
         self.statistics = metrics.statistics
         self.batcher = Batcher(
@@ -85,6 +86,7 @@ class Bench:
             max_queue_rows=max_queue_rows,
             max_delay_seconds=max_delay_seconds,
             max_runs=max_runs,
+            spare_runs=spare_runs,
         )
 
     def ask(

@@ -306,6 +306,19 @@ async def test_several_runs_at_a_time_share_one_line() -> None:
     assert bench.compute.batches[3:] == [[6, 7]]
 
 
+async def test_spare_runs_take_full_batches_only() -> None:
+    bench = Bench(max_batch_rows=2, spare_runs=1)
+    busy = await bench.occupy()
+    first = bench.ask(1)
+    await settle()
+    assert bench.compute.batches == [[0]], "one row waits for the run that is under way"
+    others = [bench.ask(value) for value in (2, 3)]
+    await settle()
+    assert bench.compute.batches == [[0], [1, 2]], "two rows are a full batch, and the third waits again"
+    bench.compute.release()
+    assert [firsts(answer) for answer in await asyncio.gather(busy, first, *others)] == [[0], [1], [2], [3]]
+
+
 async def test_a_request_over_several_runs_comes_back_in_order() -> None:
     bench = Bench(max_batch_rows=2, max_runs=3)
     values = [float(value) for value in range(20)]

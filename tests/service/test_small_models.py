@@ -12,7 +12,7 @@ import pytest
 from service.backend.contract import Device, Tensors
 from service.backend.engine import Engine
 from service.backend.onnx import OnnxBackend
-from service.models.loading import SMALL_BATCH_SECONDS, load_model
+from service.models.loading import SHORT_ROW_SECONDS, load_model
 from service.models.served_model import INSTANT_SECONDS
 from tests import cards, graphs
 from tests.service.conftest import Serve
@@ -43,8 +43,8 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("seconds", "frugal"), [(0.0, True), (5 * SMALL_BATCH_SECONDS, False)])
-def test_a_model_whose_largest_batch_takes_no_time_gets_one_core(file: Path, seconds: float, frugal: bool) -> None:
+@pytest.mark.parametrize(("seconds", "frugal"), [(0.0, True), (5 * SHORT_ROW_SECONDS, False)])
+def test_a_model_that_takes_no_time_gets_one_core(file: Path, seconds: float, frugal: bool) -> None:
     opened: list[Paced] = []
 
     def open_backend(path: Path) -> Paced:
@@ -54,6 +54,7 @@ def test_a_model_whose_largest_batch_takes_no_time_gets_one_core(file: Path, sec
     loaded = load_model(file, open_backend, open_backend, max_batch_rows=4)
     assert len(opened) == (2 if frugal else 1)
     assert loaded.backend is opened[-1]
+    assert loaded.frugal == frugal
     assert [backend.closed for backend in opened[:-1]] == [True] * frugal
 
 

@@ -179,7 +179,7 @@ async def test_parameters(calls: Calls) -> None:
 
 
 async def test_priorities(serve: Serve) -> None:
-    calls = await serve(max_batch_size=1)
+    calls = await serve(max_batch_size=1, compute_threads=1)
     finished: list[str] = []
 
     async def ask(name: str, rounds: int, priority: int) -> None:
