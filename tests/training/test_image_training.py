@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from tests.training.conftest import Result
 from tests.training.pictures import write_pictures
-from training.data.images import EvaluationImages, TrainingImages, read_image_folder
+from training.data.images import EvaluationImages, TrainingImages, read_images
 from training.models.backbones import Backbone, head_name, make_backbone
 from training.models.image import ImageClassifier
 from training.pipelines.image.transfer import fit_head, fit_network
@@ -92,7 +92,7 @@ def test_a_folder_becomes_a_served_file(menagerie_train: Train, tmp_path: Path, 
 @pytest.mark.parametrize("name", [TINY, "squeezenet1_1", "googlenet"])
 def test_freeze_changes_nothing_but_the_head(tmp_path: Path, pictures: Path, name: str) -> None:
     backbone, before = _network_and_weights(name)
-    images = read_image_folder(pictures, backbone.preprocessing.resize, skip_broken=False, console=Console(quiet=True))
+    images = read_images(pictures, backbone.preprocessing.resize, skip_broken=False, console=Console(quiet=True))
     part = EvaluationImages(images, range(0, 60, 10), backbone.preprocessing.resize)
     settings = settings_for(tmp_path, mode="freeze", learning_rate=0.01)
     fit_head(ImageClassifier(backbone), backbone, part, part, settings, begun(settings))
@@ -103,7 +103,7 @@ def test_freeze_changes_nothing_but_the_head(tmp_path: Path, pictures: Path, nam
 def test_finetune_changes_statistics_only_where_it_should(tmp_path: Path, pictures: Path, batch_norm: str) -> None:
     backbone, before = _network_and_weights()
     resize = backbone.preprocessing.resize
-    images = read_image_folder(pictures, resize, skip_broken=False, console=Console(quiet=True))
+    images = read_images(pictures, resize, skip_broken=False, console=Console(quiet=True))
     train = TrainingImages(images, range(0, 60, 5), resize, 0.5)
     validation = EvaluationImages(images, range(1, 60, 15), resize)
     settings = settings_for(tmp_path, mode="finetune", batch_norm=batch_norm, epochs=1)

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from tests.training.pictures import write_pictures
-from training.data.images import EvaluationImages, LabelledImages, TrainingImages, read_image_folder, split_images
+from training.data.images import EvaluationImages, LabelledImages, TrainingImages, read_images, split_images
 from training.errors import DataError
 from zoo.card import Resize
 from zoo.image import prepare_image
@@ -23,14 +23,14 @@ POLICIES = [
 
 
 def read(root: Path, resize: Resize = CROPPED, *, skip_broken: bool = False) -> LabelledImages:
-    return read_image_folder(root, resize, skip_broken=skip_broken, console=Console(quiet=True))
+    return read_images(root, resize, skip_broken=skip_broken, console=Console(quiet=True))
 
 
 @pytest.mark.parametrize("resize", POLICIES, ids=str)
 def test_evaluation_sees_exactly_what_a_server_prepares(tmp_path: Path, resize: Resize) -> None:
     images = read(write_pictures(tmp_path, 3), resize)
     (inputs, classes), *_ = EvaluationImages(images, range(6), resize).batches(6)
-    served = [prepare_image(file.path.read_bytes(), resize) for file in images.files]
+    served = [prepare_image(file.encoded(), resize) for file in images.items]
     np.testing.assert_array_equal(inputs["image"], np.stack(served))
     assert classes == [0, 0, 0, 1, 1, 1]
 
@@ -50,10 +50,10 @@ def test_a_val_folder_is_the_validation_part_and_the_test_part_comes_from_train(
     write_pictures(tmp_path / "val", 4, seed=1)
     images = read(tmp_path)
     split = split_images(images, validation=0.3, test=0.2, seed=0)
-    assert {images.files[index].name.split("/")[0] for index in split.validation} == {"val"}
-    assert {images.files[index].name.split("/")[0] for index in split.train + split.test} == {"train"}
+    assert {images.items[index].name.split("/")[0] for index in split.validation} == {"val"}
+    assert {images.items[index].name.split("/")[0] for index in split.train + split.test} == {"train"}
     assert [len(part) for part in split.parts().values()] == [16, 8, 4]
-    assert split.description.endswith("(validation: the val folder)")
+    assert split.description.endswith("(the data set's own: validation)")
 
 
 def test_the_data_hash_changes_with_a_file_and_not_with_the_place(tmp_path: Path) -> None:
@@ -69,12 +69,12 @@ def test_a_broken_file_is_named_or_skipped(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"red/001\.jpg: .*not a readable image.*--skip-broken \(1 such"):
         read(tmp_path)
     images = read(tmp_path, skip_broken=True)
-    assert len(images.files) == 5
+    assert len(images.items) == 5
     assert images.skipped[0].startswith("red/001.jpg: ")
 
 
 def test_folders_that_cannot_be_trained_on_are_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="nowhere is not a folder"):
+    with pytest.raises(DataError, match="there is no .*nowhere; give a folder"):
         read(tmp_path / "nowhere")
     with pytest.raises(DataError, match="has no class folders"):
         read(tmp_path)

@@ -128,6 +128,7 @@ class FitModule(pl.LightningModule):
             f"validation loss {row['validation_loss']:.4f}  score {row['score']:.4f}  "
             f"at most {left:.0f} s left{'  *' if best else ''}",
             highlight=False,
+            soft_wrap=True,
         )
 
 

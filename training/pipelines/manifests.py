@@ -14,7 +14,7 @@ from training.runs import ManifestRow
 def image_rows(images: LabelledImages, split: Split) -> list[ManifestRow]:
     """One row per image."""
     return [
-        ManifestRow(part, images.files[index].name, images.classes[images.files[index].label], images.digests[index])
+        ManifestRow(part, images.items[index].name, images.classes[images.items[index].label], images.digests[index])
         for part, indexes in split.parts().items()
         for index in indexes
     ]

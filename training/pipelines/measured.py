@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from rich.console import Console
 
-from training.data.images import read_image_folder, split_images
+from training.data.images import read_images, split_images
 from training.data.series.windows import read_series_parts
 from training.data.texts.parts import TextPart, read_text_parts
 from training.errors import DataError, SettingsError
@@ -75,7 +75,13 @@ def read_held_out(card: Card, data: Sequence[Path], console: Console) -> HeldOut
     match card.task:
         case ImageTask(resize=resize):
             images = _settings(ImageSettings, card, data=_one(data))
-            found = read_image_folder(images.data, resize, skip_broken=images.skip_broken, console=console)
+            found = read_images(
+                images.data,
+                resize,
+                skip_broken=images.skip_broken,
+                crop_to_boxes=images.crop_to_boxes,
+                console=console,
+            )
             _check_hash(card, found.sha256)
             split = split_images(found, validation=images.validation, test=images.test, seed=images.seed)
             parts = ImageData(found, split, resize)

@@ -14,7 +14,8 @@ class ImageSettings(RunSettings):
     """Settings of `python -m training image`."""
 
     data: Path
-    """Folder of class folders, DATA/<class>/*.jpg; or DATA/train/<class>/ with DATA/val/<class>/ for validation."""
+    """Folder of class folders, DATA/<class>/*.jpg, or with train, val and test folders above them; a table (.csv) of
+    paths and labels; or the folder of CIFAR-10, MNIST, Fashion-MNIST or CUB-200-2011 as published."""
     backbone: str = "mobilenet_v2"
     """Network: a torchvision name such as resnet18, or timm/NAME."""
     mode: Literal["freeze", "finetune", "scratch"] = "finetune"
@@ -31,11 +32,13 @@ class ImageSettings(RunSettings):
     smallest_crop: float = Field(default=0.35, gt=0, le=1)
     """Smallest part of an image's area that augmentation cuts out."""
     validation: float = Field(default=0.15, ge=0, lt=1)
-    """Share of the data for validation; not used where the data come with a val folder."""
+    """Share of the data for validation; not used where the data come with a validation part."""
     test: float = Field(default=0.15, gt=0, lt=1)
-    """Share of the data for the test; of the train folder, where there is one."""
+    """Share of the data for the test; not used where the data come with a test part."""
     skip_broken: bool = False
     """Leave unreadable images out and name them, instead of stopping at the first."""
+    crop_to_boxes: bool = False
+    """Cut each image to the bounding box that the data set has for it (CUB-200-2011); clients then send such cuts."""
     workers: int = Field(default=2, ge=0)
     """Processes that augment images; 0: augment in the training process."""
     quantize: Literal["none", "int8"] = "none"

@@ -49,7 +49,7 @@ class TrainingImages(Dataset[tuple[Tensor, int]]):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             augmented = self.transform(image)
-        return augmented.permute(1, 2, 0).contiguous(), self.images.files[index].label
+        return augmented.permute(1, 2, 0).contiguous(), self.images.items[index].label
 
 
 class EvaluationImages(Dataset[tuple[Tensor, int]]):
@@ -65,7 +65,7 @@ class EvaluationImages(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, item: int) -> tuple[Tensor, int]:
         index = self.indexes[item]
-        return torch.from_numpy(self.pixels(item)), self.images.files[index].label
+        return torch.from_numpy(self.pixels(item)), self.images.items[index].label
 
     def pixels(self, item: int) -> NDArray[np.uint8]:
         """The image alone."""
@@ -77,5 +77,5 @@ class EvaluationImages(Dataset[tuple[Tensor, int]]):
         """All images in order, as inputs of a graph."""
         for start in range(0, len(self), size):
             items = range(start, min(start + size, len(self)))
-            classes = [self.images.files[self.indexes[item]].label for item in items]
+            classes = [self.images.items[self.indexes[item]].label for item in items]
             yield {IMAGE_INPUT: np.stack([self.pixels(item) for item in items])}, classes

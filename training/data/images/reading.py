@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,57 +18,73 @@ from rich.console import Console
 from rich.progress import track
 from torchvision.transforms import v2
 
-from training.data.images.folders import ImageFile, list_images
+from training.data.images.items import ImageItem, ImageListing
+from training.data.images.readers import find_images
 from training.data.split import Split, stratified_split
 from training.errors import DataError
 from training.hashing import manifest_hash
 from zoo.card import Resize
 from zoo.errors import InputError
-from zoo.image import decode_image, resize_image
+from zoo.image import resize_image
 
 
 @dataclass(frozen=True)
 class LabelledImages:
     """A data set in memory."""
 
-    files: tuple[ImageFile, ...]
+    items: tuple[ImageItem, ...]
     classes: tuple[str, ...]
     pixels: tuple[NDArray[np.uint8], ...]
-    """Per file, [height, width, 3], scaled by the policy but not cropped."""
+    """Per item, [height, width, 3], scaled by the policy but not cropped."""
     digests: tuple[str, ...]
-    """Per file, SHA-256."""
+    """Per item, SHA-256."""
     skipped: tuple[str, ...] = ()
-    """Names of unreadable files that were left out, with the reason."""
+    """Names of unreadable items that were left out, with the reason."""
 
     @cached_property
     def sha256(self) -> str:
-        """Over the names and contents of the files."""
-        names = (file.name for file in self.files)
+        """Over the names and contents of the items."""
+        names = (item.name for item in self.items)
         return manifest_hash(zip(names, self.digests, strict=True))
 
     @property
     def labels(self) -> list[int]:
         """Class index of each image."""
-        return [file.label for file in self.files]
+        return [item.label for item in self.items]
 
 
-def read_image_folder(root: Path, resize: Resize, *, skip_broken: bool, console: Console) -> LabelledImages:
-    """Find, decode and scale all images below a folder of class folders.
+def read_images(
+    data: Path, resize: Resize, *, skip_broken: bool = False, crop_to_boxes: bool = False, console: Console
+) -> LabelledImages:
+    """Find, decode and scale all images of a data set.
+
+    Args:
+        data: in one of the forms of `training.data.images.readers`.
+        resize: how they are scaled.
+        skip_broken: leave unreadable images out and name them.
+        crop_to_boxes: cut each image to the box that the data set gives for it.
+        console: for progress.
 
     Raises:
-        DataError: there is no such folder, or fewer than two classes, or an empty one, or an unreadable file.
+        DataError: the data cannot be understood, a class is empty, an image is unreadable or has no box.
     """
-    files, classes = list_images(root)
+    listing = find_images(data)
+    if not crop_to_boxes:
+        listing = replace(listing, items=tuple(replace(item, box=None) for item in listing.items))
+    elif bare := next((item.name for item in listing.items if item.box is None), None):
+        raise DataError(f"{data} has no box for {bare}; leave out --crop-to-boxes")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = pool.map(lambda file: _load(file, resize), files)
-        loaded = list(track(results, "reading images", len(files), console=console, transient=True))
-    broken = [f"{file.name}: {result}" for file, result in zip(files, loaded, strict=True) if isinstance(result, str)]
+        results = pool.map(lambda item: _load(item, resize), listing.items)
+        loaded = list(track(results, "reading images", len(listing.items), console=console, transient=True))
+    pairs = list(zip(listing.items, loaded, strict=True))
+    broken = [f"{item.name}: {result}" for item, result in pairs if isinstance(result, str)]
     if broken and not skip_broken:
-        raise DataError(f"{root / broken[0]}; remove it, or pass --skip-broken ({len(broken)} such file(s))")
-    good = [(file, result) for file, result in zip(files, loaded, strict=True) if not isinstance(result, str)]
+        raise DataError(f"{data / broken[0]}; remove it, or pass --skip-broken ({len(broken)} such file(s))")
+    good = [(item, result) for item, result in pairs if not isinstance(result, str)]
+    _check_classes(data, listing, {item.label for item, _ in good})
     return LabelledImages(
-        files=tuple(file for file, _ in good),
-        classes=classes,
+        items=tuple(item for item, _ in good),
+        classes=listing.classes,
         pixels=tuple(pixels for _, (pixels, _) in good),
         digests=tuple(digest for _, (_, digest) in good),
         skipped=tuple(broken),
@@ -76,30 +92,45 @@ def read_image_folder(root: Path, resize: Resize, *, skip_broken: bool, console:
 
 
 def split_images(images: LabelledImages, *, validation: float, test: float, seed: int) -> Split:
-    """Split by class: a val folder is the validation part where there is one, and the test part never comes from it.
+    """Split by class; a validation or test part that the data set itself has is taken as it is.
 
     Raises:
         DataError: a class has too few images.
     """
-    pool = [index for index, file in enumerate(images.files) if not file.for_validation]
-    given = tuple(index for index, file in enumerate(images.files) if file.for_validation)
-    labels = [images.files[index].label for index in pool]
-    split = stratified_split(labels, validation=0 if given else validation, test=test, seed=seed, names=images.classes)
+    given = {name: _of_part(images, name) for name in ("validation", "test")}
+    pool = [index for index, item in enumerate(images.items) if item.part in (None, "train")]
+    split = stratified_split(
+        [images.items[index].label for index in pool],
+        validation=0 if given["validation"] else validation,
+        test=0 if given["test"] else test,
+        seed=seed,
+        names=images.classes,
+    )
     train, held_out, last = (tuple(pool[index] for index in part) for part in split.parts().values())
-    held_out = given or held_out
+    held_out, last = given["validation"] or held_out, given["test"] or last
     counts = f"{len(train)} train / {len(held_out)} validation / {len(last)} test"
-    source = " (validation: the val folder)" if given else ""
+    own = ", ".join(name for name, indexes in given.items() if indexes)
+    source = f" (the data set's own: {own})" if own else ""
     return Split(train, held_out, last, f"stratified by class, seed {seed}: {counts}{source}")
 
 
-def _load(file: ImageFile, resize: Resize) -> tuple[NDArray[np.uint8], str] | str:
-    """Scaled pixels and SHA-256 of a file; or why it cannot be read."""
+def _of_part(images: LabelledImages, part: str) -> tuple[int, ...]:
+    return tuple(index for index, item in enumerate(images.items) if item.part == part)
+
+
+def _check_classes(data: Path, listing: ImageListing, readable: set[int]) -> None:
+    for item in listing.items:
+        if item.label not in readable:
+            raise DataError(f"{data} has no readable image of the class {listing.classes[item.label]!r}")
+
+
+def _load(item: ImageItem, resize: Resize) -> tuple[NDArray[np.uint8], str] | str:
+    """Scaled pixels and SHA-256 of an item; or why it cannot be read."""
     try:
-        data = file.path.read_bytes()
-        image = decode_image(data)
+        image, digest = item.decode(), hashlib.sha256(item.raw()).hexdigest()
     except (InputError, OSError) as exc:
         return str(exc)
-    return _scale(image, resize), hashlib.sha256(data).hexdigest()
+    return _scale(image, resize), digest
 
 
 def _scale(image: Image.Image, resize: Resize) -> NDArray[np.uint8]:

@@ -17,7 +17,6 @@ from training.export.quantize import probability_gap, quantize_int8, speedup
 from training.models.image import ImageClassifier
 from zoo.card import IMAGE_INPUT, PROBABILITIES, Card, Resize
 from zoo.golden import Run
-from zoo.image import decode_image
 from zoo.runtime import make_run, open_session
 
 QUANTISATION_BUDGET = 0.005
@@ -132,9 +131,9 @@ def with_golden(card: Card, classifier: ImageClassifier, chosen: Candidate, data
     """The card with golden samples from the test part."""
     run, test = torch_run(classifier), data.split.test
     rows = choose_samples(data.probabilities(run, test), [data.images.labels[index] for index in test])
-    files = [data.images.files[test[row]] for row in rows]
-    images = [encode_small(decode_image(file.path.read_bytes())) for file in files]
+    items = [data.images.items[test[row]] for row in rows]
+    images = [encode_small(item.decode()) for item in items]
     golden = make_golden(images, data.resize, run, atol=chosen.golden_atol, rtol=chosen.golden_rtol)
-    named = {**card.provenance.settings, "golden_samples": ", ".join(file.name for file in files)}
+    named = {**card.provenance.settings, "golden_samples": ", ".join(item.name for item in items)}
     provenance = card.provenance.model_copy(update={"settings": named})
     return card.model_copy(update={"golden": golden, "provenance": provenance})

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from training.data.images import TrainingImages, channel_statistics, list_images, read_image_folder, split_images
+from training.data.images import TrainingImages, channel_statistics, read_images, split_images
+from training.data.images.readers import find_images
 from training.errors import SettingsError
 from training.evaluation.classification import ClassificationReport
 from training.export.gate import publish_checked
@@ -60,7 +61,7 @@ def train_image(
         ZooError: the name cannot name a model, or the graph fails its golden samples.
     """
     run = TrainingRun(settings, console)
-    _, classes = list_images(settings.data)
+    classes = find_images(settings.data).classes
     backbone, load_report = _prepare_backbone(settings, len(classes), run)
     data = _read(settings, backbone, run)
     classifier = ImageClassifier(backbone)
@@ -87,7 +88,7 @@ def train_image(
         test_metrics=chosen.test.metrics(),
         tried=tried,
         reference=channel_statistics(data.images, data.split.train),
-        class_shares=class_shares([data.images.files[item].label for item in data.split.train], classes),
+        class_shares=class_shares([data.images.items[item].label for item in data.split.train], classes),
     )
     card = with_golden(card, classifier, chosen, data)
     published = publish_checked(chosen.onnx_bytes, card, settings.output, settings.name, settings.version)
@@ -112,10 +113,16 @@ def _prepare_backbone(settings: ImageSettings, classes: int, run: TrainingRun) -
 
 def _read(settings: ImageSettings, backbone: Backbone, run: TrainingRun) -> ImageData:
     resize = backbone.preprocessing.resize
-    images = read_image_folder(settings.data, resize, skip_broken=settings.skip_broken, console=run.console)
+    images = read_images(
+        settings.data,
+        resize,
+        skip_broken=settings.skip_broken,
+        crop_to_boxes=settings.crop_to_boxes,
+        console=run.console,
+    )
     run.say(*(f"skipped {line}" for line in images.skipped), style="yellow")
     split = split_images(images, validation=settings.validation, test=settings.test, seed=settings.seed)
-    run.say(f"{len(images.files)} images, {split.description}; sha256 {images.sha256[:12]}")
+    run.say(f"{len(images.items)} images, {split.description}; sha256 {images.sha256[:12]}")
     return ImageData(images, split, resize)
 
 
