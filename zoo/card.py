@@ -53,6 +53,10 @@ class Resize(_Part):
     """Height of the centre crop, and of the graph's input."""
     width_px: int = Field(ge=1, le=8192)
     """Width of the centre crop, and of the graph's input."""
+    reduced_decoding: bool = False
+    """Whether a JPEG file that is much larger than that may be decoded at 1/2, 1/4 or 1/8 of its size: the decoder then
+    leaves out high frequencies that scaling would take away. Nine times as fast for a photograph of 12 megapixels, with
+    differences of a fifth of a grey level on average."""
 
     @model_validator(mode="after")
     def _crop_fits(self) -> Self:

@@ -18,6 +18,8 @@ from zoo.errors import InputError
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """Formats that are decoded; Pillow's other readers, some of which start programs, stay closed."""
 MAX_PIXELS = 64_000_000
+_SPARE = 2
+"""A reduced image has at least so many times the side that it is scaled to."""
 
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -33,11 +35,11 @@ def prepare_image(data: bytes, resize: Resize, *, max_pixels: int = MAX_PIXELS) 
     Raises:
         InputError: IMAGE_EMPTY, IMAGE_INVALID (not a readable image of `FORMATS`), IMAGE_TOO_LARGE (over `max_pixels`).
     """
-    return resize_image(decode_image(data, max_pixels=max_pixels), resize)
+    return resize_image(decode_image(data, max_pixels=max_pixels, resize=resize), resize)
 
 
-def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode an image file to an upright RGB image.
+def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, resize: Resize | None = None) -> Image.Image:
+    """Decode an image file to an upright RGB image; at a reduced size, where `resize` allows that.
 
     EXIF orientation is applied, transparency is laid on white, 16-bit grey is scaled to 8 bits, of an animation the
     first frame is taken. The pixel count is read from the header and checked before anything is decoded.
@@ -50,6 +52,9 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         _check_pixels(image, max_pixels)
+        if resize and resize.reduced_decoding:
+            side = _SPARE * (resize.shorter_side_px or max(resize.height_px, resize.width_px))
+            image.draft(None, (side, side))  # JPEG only; gives at least this size
         return _to_rgb(ImageOps.exif_transpose(image))
     except InputError:
         raise

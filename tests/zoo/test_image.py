@@ -167,3 +167,37 @@ def test_damaged_files_decode_or_are_a_typed_error(data: st.DataObject, format_:
         assert decode_image(bytes(damaged), max_pixels=1_000_000).mode == "RGB"
     except InputError as error:
         assert error.reason in ("IMAGE_INVALID", "IMAGE_TOO_LARGE")
+
+
+REDUCING = SQUARE.model_copy(update={"reduced_decoding": True})
+
+
+def photograph(width: int, height: int) -> Image.Image:
+    """Smooth, with some noise, as photographs are."""
+    noise = np.random.default_rng(0).normal(0, 4, (height, width, 3))
+    y, x = np.mgrid[:height, :width] / 60
+    waves = 128 + 60 * np.stack([np.sin(x), np.cos(y), np.sin(x + y)], axis=2)
+    return Image.fromarray(np.clip(waves + noise, 0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_jpeg_may_be_decoded_at_a_reduced_size(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(photograph(2400, 1800), "JPEG", quality=90, exif=exif)
+    assert min(decode_image(data, resize=SQUARE).size) == 1800
+    assert min(decode_image(data, resize=REDUCING).size) == 900, "half of it is more than twice 256, a quarter is not"
+    difference = np.abs(prepare_image(data, REDUCING).astype(int) - prepare_image(data, SQUARE))
+    assert 0 < difference.mean() < 0.5
+    assert difference.max() < 16
+
+
+@pytest.mark.parametrize(("size", "format_"), [((1000, 800), "JPEG"), ((2400, 1800), "PNG")])
+def test_what_is_small_or_no_jpeg_is_decoded_whole(size: tuple[int, int], format_: str) -> None:
+    data = encode(photograph(*size), format_)
+    np.testing.assert_array_equal(prepare_image(data, REDUCING), prepare_image(data, SQUARE))
+
+
+def test_a_reduced_size_is_no_way_around_the_limit_of_pixels() -> None:
+    with pytest.raises(InputError, match="the limit is 1000000 pixels"):
+        prepare_image(encode(photograph(2400, 1800), "JPEG"), REDUCING, max_pixels=1_000_000)

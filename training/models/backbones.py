@@ -170,6 +170,7 @@ def _torchvision_preprocessing(entry: Any) -> Preprocessing:
         interpolation=preset.interpolation.value,
         height_px=preset.crop_size[0],
         width_px=preset.crop_size[-1],
+        reduced_decoding=True,
     )
     return Preprocessing(resize, tuple(preset.mean), tuple(preset.std))
 
@@ -200,6 +201,7 @@ def _timm_preprocessing(name: str, network: nn.Module) -> Preprocessing:
         interpolation=config["interpolation"] if config["interpolation"] != "random" else "bilinear",
         height_px=height,
         width_px=width,
+        reduced_decoding=True,
     )
     return Preprocessing(resize, tuple(config["mean"]), tuple(config["std"]))
 

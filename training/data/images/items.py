@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from zoo.card import Resize
 from zoo.image import decode_image
 
 GivenPart = Literal["train", "validation", "test"]
@@ -40,14 +41,14 @@ class ImageItem:
         Image.fromarray(self.source).save(file, "PNG", compress_level=1)
         return file.getvalue()
 
-    def decode(self) -> Image.Image:
-        """The upright RGB image, cut to its box where it has one.
+    def decode(self, resize: Resize | None = None) -> Image.Image:
+        """The upright RGB image, cut to its box where it has one; at a reduced size, where `resize` allows that.
 
         Raises:
             InputError: it is not readable.
             OSError: the file is not.
         """
-        image = decode_image(self.encoded())
+        image = decode_image(self.encoded(), resize=None if self.box else resize)  # a box counts pixels of the file
         return image.crop(self.box) if self.box else image
 
     def raw(self) -> bytes:

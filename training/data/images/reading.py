@@ -127,7 +127,7 @@ def _check_classes(data: Path, listing: ImageListing, readable: set[int]) -> Non
 def _load(item: ImageItem, resize: Resize) -> tuple[NDArray[np.uint8], str] | str:
     """Scaled pixels and SHA-256 of an item; or why it cannot be read."""
     try:
-        image, digest = item.decode(), hashlib.sha256(item.raw()).hexdigest()
+        image, digest = item.decode(resize), hashlib.sha256(item.raw()).hexdigest()
     except (InputError, OSError) as exc:
         return str(exc)
     return _scale(image, resize), digest
