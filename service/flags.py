@@ -46,7 +46,7 @@ def _parser() -> _Parser:
     parser = _Parser(
         prog="menagerie-serve",
         usage="%(prog)s [--FLAG VALUE ...]",
-        description="Serve models over gRPC.",
+        description="Serve models over gRPC. `%(prog)s tune` finds out which settings are the fastest on this machine.",
         epilog=f"Each flag can be set in the environment too: --max-batch-size as {ENV_PREFIX}MAX_BATCH_SIZE.",
         allow_abbrev=False,
         formatter_class=_Formatter,

@@ -87,11 +87,16 @@ def load_model(
     """
     start = perf_counter()
     loaded = _load(path, open_backend, max_batch_rows, settings)
-    frugal = open_frugally is not None and loaded.row_seconds < SHORT_ROW_SECONDS
+    frugal = open_frugally is not None and is_short(loaded)
     if open_frugally and frugal:
         loaded.backend.close()
         loaded = _load(path, open_frugally, max_batch_rows, settings)
     return replace(loaded, frugal=frugal, seconds=perf_counter() - start)
+
+
+def is_short(loaded: LoadedModel) -> bool:
+    """Whether a model takes so little for a row that it is opened for one core."""
+    return loaded.row_seconds < SHORT_ROW_SECONDS
 
 
 def _load(path: Path, open_backend: OpenBackend, max_batch_rows: int, settings: ModelSettings) -> LoadedModel:
