@@ -13,7 +13,7 @@ from service.client.batches import Item, Job
 from service.client.client import Client, History
 from service.client.errors import UsageError
 from zoo.errors import InputError
-from zoo.series import read_table
+from zoo.tables import read_table
 
 
 @dataclass(frozen=True)

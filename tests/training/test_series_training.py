@@ -14,7 +14,8 @@ from zoo.card import Card, Quantity, SeriesTask
 from zoo.golden import check_golden
 from zoo.package import read_card
 from zoo.runtime import make_run, open_session
-from zoo.series import prepare_history, read_table
+from zoo.series import prepare_history
+from zoo.tables import read_table
 
 Train = Callable[..., Result]
 SMALL = ("--window", 48, "--horizon", 24, "--hidden-size", 8, "--epochs", 6, "--batch-size", 32)
@@ -36,7 +37,7 @@ def write_table(path: Path, columns: dict[str, np.ndarray], *, time: str = "when
     rows = [",".join([time, *columns])] if time else [",".join(columns)]
     for index, values in enumerate(zip(*columns.values(), strict=True)):
         stamp = [(start + timedelta(hours=index)).isoformat(" ")] if time else []
-        rows.append(",".join([*stamp, *(f"{value:.3f}" for value in values)]))
+        rows.append(",".join([*stamp, *(value if isinstance(value, str) else f"{value:.3f}" for value in values)]))
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")
     return path
 
@@ -127,15 +128,30 @@ def test_several_targets_and_a_feature(train: Train, tmp_path: Path) -> None:
     assert make_run(open_session(path))({"history": history[None]})["forecast"].shape == (1, 24, 2)
 
 
-def test_an_untidy_table_is_mended_and_reported(train: Train, table: Path, tmp_path: Path) -> None:
-    header, *rows = table.read_text().splitlines()
-    rows[7] = rows[7].rsplit(",", 2)[0] + ",NA,1"
-    untidy = [header, *rows[400:], *rows[:100], rows[3], *rows[102:400]]
-    table.write_text("\n".join(untidy) + "\n")
-    result = train(table, "--target", "temperature", "--epochs", 1)
+def test_an_untidy_table_is_mended_and_reported(train: Train, tmp_path: Path) -> None:
+    columns = weather(400)
+    columns["wind"] = np.where(columns["sun"] > 100, "SE", "NW")
+    columns["wind"][-20:] = "N"  # a word that training never sees
+    path = write_table(tmp_path / "weather.csv", columns)
+    header, *rows = path.read_text().splitlines()
+    rows[7] = rows[7].split(",")[0] + ",NA,1,SE"
+    rows[9] = rows[9].split(",")[0] + ",-999,1,SE"
+    path.write_text("\n".join([header, *rows[200:], *rows[:100], rows[3], *rows[102:200]]) + "\n")
+    result = train(path, "--target", "temperature", "--category", "wind", "--sentinels", "-999", "--epochs", 1)
     assert result.exit_code == 0, result.stderr
-    for mended in ("sorted by time", "1 duplicated times", "2 missing times", "1 missing values"):
-        assert mended in result.stderr
+    for found, done in (
+        ("rows are not in order of time", "sorted by time"),
+        ("1 duplicated times", "averaged"),
+        ("2 missing times", "interpolated"),
+        ("1 missing values of temperature", "interpolated"),
+        ("1 sentinel values of temperature", "interpolated"),
+        ("3 words in wind", "one input each: NW, SE; not in the training part and left out: N"),
+    ):
+        assert any(found in line and done in line for line in result.stderr.splitlines()), found
+    _, card = published(tmp_path)
+    assert isinstance(card.task, SeriesTask)
+    assert [feature.name for feature in card.task.features] == ["temperature", "wind=NW", "wind=SE"]
+    assert card.reference["temperature"].min > 200
 
 
 def test_a_table_without_times_needs_a_step(train: Train, tmp_path: Path) -> None:
@@ -157,6 +173,8 @@ def test_a_table_without_times_needs_a_step(train: Train, tmp_path: Path) -> Non
         (("--target", "temperature", "--time-column", "date"), ["'date'"]),
         (("--target", "still"), ["column 'still' is 3 in the whole training part"]),
         (("--target", "words"), ["line 2", "words is 'calm'"]),
+        (("--target", "sun", "--category", "temperature"), ["'temperature' has", "different words", "leave it out"]),
+        (("--target", "temperature", "--sentinels", "-999,x"), ["--sentinels", "'-999,x'"]),
         (("--target", "temperature", "--name", "../x"), ["cannot name a model"]),
     ],
 )

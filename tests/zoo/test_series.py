@@ -10,7 +10,8 @@ import pytest
 
 from zoo.card import Quantity, SeriesTask
 from zoo.errors import InputError
-from zoo.series import prepare_history, read_table
+from zoo.series import prepare_history
+from zoo.tables import read_table
 
 TASK = SeriesTask(
     features=(Quantity(name="load", unit="MW"), Quantity(name="temp", unit="C")),
@@ -37,7 +38,7 @@ def test_rows_are_sorted_averaged_and_filled_and_the_report_says_so(tmp_path: Pa
     assert [time.hour for time in table.times] == [0, 1, 2, 3]
     np.testing.assert_allclose(table.values[:, 0], [12, 12, 21, 30])
     expected = "4 rows, sorted by time, 1 duplicated times averaged, 1 missing times interpolated"
-    assert str(table.report) == f"{expected}, 1 missing values interpolated"
+    assert str(table.report) == f"{expected}, 1 missing values of load interpolated"
 
 
 def test_without_a_time_column_rows_stay_as_they_are(tmp_path: Path) -> None:
@@ -49,6 +50,42 @@ def test_without_a_time_column_rows_stay_as_they_are(tmp_path: Path) -> None:
 def test_times_without_a_zone_are_utc(tmp_path: Path) -> None:
     table = read_table(write(tmp_path, "t,v\n2020-01-01T00:00:00,1\n2020-01-01T02:00:00+01:00,2\n"), ["v"])
     assert table.times == [datetime(2020, 1, 1, hour, tzinfo=UTC) for hour in (0, 1)]
+
+
+def test_sentinels_and_words_and_other_times_are_read(tmp_path: Path) -> None:
+    rows = ["day,hour,wind,load", "3/1/20,7,NW,1", "3/1/20,8,,-999", "3/1/20,9,SE,3", "NA,NA,SE,4", "3/1/20,12,SE,5"]
+    path = write(tmp_path, "\n".join(rows))
+    names, times = ["load", "wind=NW", "wind=SE"], {"time_column": "day,hour", "time_format": "%m/%d/%y,%H"}
+    table = read_table(path, names, **times, step_seconds=3600, sentinels=[-999], fill="last")
+    assert table.times is not None
+    assert table.times[0] == datetime(2020, 3, 1, 7, tzinfo=UTC)
+    expected = [[1, 1, 0], [1, 1, 0], [3, 0, 1], [3, 0, 1], [3, 0, 1], [5, 0, 1]]
+    np.testing.assert_array_equal(table.values, expected)
+    filled = "filled with the last value"
+    assert table.report.findings() == [
+        ("1 rows without a time", "left out"),
+        ("2 missing times, 2 in one go at most", filled),
+        ("1 missing values of wind=NW", filled),
+        ("1 missing values of wind=SE", filled),
+        ("1 sentinel values of load", filled),
+    ]
+
+
+def test_a_value_that_looks_like_a_sentinel_is_kept_and_told(tmp_path: Path) -> None:
+    table = read_table(write(tmp_path, "load\n1\n-999\n3\n-999\n"), ["load"])
+    assert table.values.min() == -999
+    assert table.report.findings() == [
+        ("-999 in 2 rows of load, far from all others", "kept; is it a sentinel?"),
+    ]
+
+
+def test_the_real_weather_file_has_missing_values_and_words(shared_data: Path) -> None:
+    path = shared_data / "ts_beijing_pm25" / "pollution.csv"
+    times = {"time_column": "year,month,day,hour", "time_format": "%Y,%m,%d,%H"}
+    table = read_table(path, ["pm2.5", "cbwd=NW"], **times, step_seconds=3600)
+    assert table.report.findings() == [("2067 missing values of pm2.5", "interpolated")]
+    assert len(table.values) == 43_824
+    assert set(np.unique(table.values[:, 1])) == {0, 1}
 
 
 def test_the_real_load_file_is_mended(shared_data: Path) -> None:
@@ -84,7 +121,7 @@ def test_a_file_that_is_not_text_is_unreadable(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file"):
         read_table(path, ["load"])
     path.write_bytes(b"load\n\xff\xfe\n")
-    with pytest.raises(InputError, match="UTF-8"):
+    with pytest.raises(InputError, match=r"line 2: byte 0xff is not UTF-8; convert the file, .*iconv"):
         read_table(path, ["load"])
 
 

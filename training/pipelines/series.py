@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 from torch import Tensor, nn
 from torchmetrics import MeanAbsoluteError
 
@@ -73,7 +75,9 @@ def train_series(
     run = TrainingRun(settings, console)
     data = read_series_parts(settings)
     run.say(data.summary, f"{data.split}; sha256 {data.sha256[:12]}")
-    statistics = _column_statistics(settings, data.train_values)
+    if data.findings:
+        run.console.print(findings_table(data.findings))
+    statistics = _column_statistics(data)
     naive = naive_forecasters(
         window=settings.window,
         horizon=settings.horizon,
@@ -85,7 +89,7 @@ def train_series(
     run.begin(series_rows(data))
     result = _fit(network, data, settings, run)
     run.say("evaluating and exporting")
-    onnx_bytes = export_series(network, settings.window, len(settings.columns))
+    onnx_bytes = export_series(network, settings.window, len(data.columns))
     expected, exported = make_torch_run(network), make_run(open_session(onnx_bytes))
     parity = check_parity(expected, exported, [_gate_batch(data.test, size) for size in BATCH_SIZES])
     test = _report(exported, data.test)
@@ -109,6 +113,14 @@ def train_series(
     )
     published = publish_checked(onnx_bytes, card, settings.output, settings.name, settings.version)
     return SeriesOutcome(published, card, result, test, baselines, parity, data.summary, run.folder)
+
+
+def findings_table(findings: Sequence[tuple[str, str]]) -> Table:
+    """What was found in the data, and what was done about it."""
+    table = Table("found in the data", "done", box=None, pad_edge=False, header_style="dim")
+    for found, done in findings:
+        table.add_row(escape(found), escape(done))
+    return table
 
 
 class _ScaledMeanAbsoluteError(MeanAbsoluteError):
@@ -142,14 +154,14 @@ def _describe(settings: SeriesSettings) -> str:
     )
 
 
-def _column_statistics(settings: SeriesSettings, values_TF: NDArray[np.float32]) -> dict[str, ColumnStatistics]:
+def _column_statistics(data: SeriesParts) -> dict[str, ColumnStatistics]:
     """Of the training part; the scaler in the graph is made from them.
 
     Raises:
         DataError: a column never changes.
     """
     statistics = {}
-    for name, column in zip(settings.columns, values_TF.T.astype(np.float64), strict=True):
+    for name, column in zip(data.columns, data.train_values.T.astype(np.float64), strict=True):
         if not column.std() > 0:
             raise DataError(f"column {name!r} is {column[0]:g} in the whole training part; leave it out")
         statistics[name] = ColumnStatistics.of(column)
@@ -159,8 +171,8 @@ def _column_statistics(settings: SeriesSettings, values_TF: NDArray[np.float32])
 def _build(settings: SeriesSettings, data: SeriesParts, statistics: dict[str, ColumnStatistics]) -> Forecaster:
     day = 86_400 // data.step_seconds
     return Forecaster(
-        torch.tensor([statistics[name].mean for name in settings.columns]),
-        torch.tensor([statistics[name].std for name in settings.columns]),
+        torch.tensor([statistics[name].mean for name in data.columns]),
+        torch.tensor([statistics[name].std for name in data.columns]),
         window=settings.window,
         horizon=settings.horizon,
         targets=len(settings.target),
@@ -207,7 +219,7 @@ def _check_errors(
 
 
 def _task(settings: SeriesSettings, data: SeriesParts) -> SeriesTask:
-    quantities = tuple(Quantity(name=name, unit=settings.units.get(name, "")) for name in settings.columns)
+    quantities = tuple(Quantity(name=name, unit=settings.units.get(name, "")) for name in data.columns)
     return SeriesTask(
         features=quantities,
         targets=quantities[: len(settings.target)],

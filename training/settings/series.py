@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from training.settings.run import RunSettings
 
@@ -19,6 +19,9 @@ class SeriesSettings(RunSettings):
     """Column to forecast; repeat the option for several."""
     feature: list[str] = Field(default=[])
     """Further column that the forecast may look at; repeat the option for several."""
+    category: list[str] = Field(default=[])
+    """Further column of words that the forecast may look at: one input, 0 or 1, for each word of the training part;
+    repeat the option for several."""
     unit: list[str] = Field(default=[])
     """Unit of a column, COLUMN=UNIT, for the card; repeat the option for several."""
     window: int = Field(default=168, ge=1)
@@ -26,9 +29,18 @@ class SeriesSettings(RunSettings):
     horizon: int = Field(default=24, ge=1)
     """Steps that are forecast at once."""
     time_column: str = ""
-    """Column of times; default: the first one that holds times."""
+    """Column of times, or several that make one (year,month,day,hour); default: the first one that holds times."""
+    time_format: str = ""
+    """Form of the times, such as %m/%d/%y (several columns: %Y,%m,%d,%H); default: ISO 8601."""
     step_seconds: int | None = Field(default=None, ge=1)
     """Time between two steps; default: the most frequent one in the data."""
+    sentinels: str = ""
+    """Numbers that stand for a missing value, comma separated, such as -999,9999."""
+    fill: Literal["linear", "last"] = "linear"
+    """What missing values and missing rows become: of the line between their neighbours, or the last known value,
+    which looks at no future."""
+    rows: int | None = Field(default=None, ge=1)
+    """Use only so many rows, the oldest ones; default: all."""
     season: int | None = Field(default=None, ge=1)
     """Steps of a season, for a naive forecast to compare with; day and week are compared with anyway."""
     validation_share: float = Field(default=0.1, gt=0, lt=1)
@@ -69,18 +81,24 @@ class SeriesSettings(RunSettings):
 
     @model_validator(mode="after")
     def _columns_are_distinct(self) -> SeriesSettings:
-        columns = self.columns
+        columns = [*self.target, *self.feature, *self.category]
         if twice := {column for column in columns if columns.count(column) > 1}:
-            raise ValueError(f"column {min(twice)!r} is named twice in target and feature; name it once")
+            raise ValueError(f"column {min(twice)!r} is named twice in target, feature and category; name it once")
         for column in self.units:
             if column not in columns:
                 raise ValueError(f"unit of {column!r}: it is neither a target nor a feature; expected COLUMN=UNIT")
         return self
 
+    @field_validator("sentinels")
+    @classmethod
+    def _sentinels_are_numbers(cls, value: str) -> str:
+        _numbers(value)
+        return value
+
     @property
-    def columns(self) -> list[str]:
-        """The columns that the graph takes: targets first."""
-        return [*self.target, *self.feature]
+    def sentinel_values(self) -> list[float]:
+        """The numbers that stand for a missing value."""
+        return _numbers(self.sentinels)
 
     @property
     def units(self) -> dict[str, str]:
@@ -94,3 +112,7 @@ class SeriesSettings(RunSettings):
         if self.segment is not None:
             return self.segment
         return self.horizon if self.window % self.horizon == 0 else 1
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(part) for part in text.split(",") if part.strip()]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,11 +13,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from training.data.order import ShuffledOrder
-from training.data.split import chronological_split
+from training.data.series.tables import read_readings
 from training.errors import DataError
 from training.hashing import file_sha256, manifest_hash
 from training.settings.series import SeriesSettings
-from zoo.series import read_table
 
 Batch = tuple[Tensor, Tensor]
 
@@ -68,6 +65,8 @@ class Windows(Dataset[Batch]):
 class SeriesParts:
     """The data of a run, and what its card says about them."""
 
+    columns: tuple[str, ...]
+    """Names of the columns; targets first."""
     train_values: NDArray[np.float32]
     """The readings of the training part, [T, F]."""
     train: Windows
@@ -78,6 +77,8 @@ class SeriesParts:
     sha256: str
     summary: str
     """One line for people."""
+    findings: tuple[tuple[str, str], ...]
+    """What was found in the file, and what was done about it."""
 
 
 def read_series_parts(settings: SeriesSettings) -> SeriesParts:
@@ -89,37 +90,23 @@ def read_series_parts(settings: SeriesSettings) -> SeriesParts:
         InputError: the table cannot be read, or a column is missing.
         DataError: a part is too short for one window, or the time step is not to be found.
     """
-    table = read_table(settings.data, settings.columns, time_column=settings.time_column)
-    step = settings.step_seconds or _usual_step(settings, table.times)
-    if table.times is not None:
-        table = read_table(settings.data, settings.columns, time_column=settings.time_column, step_seconds=step)
-    values = table.values.astype(np.float32)
-    split = chronological_split(len(values), validation=settings.validation_share, test=settings.test_share)
-    past, parts = settings.window, dict[str, Windows]()
+    readings = read_readings(settings)
+    values, split, past = readings.values, readings.split, settings.window
+    parts: dict[str, Windows] = {}
     for name, rows in split.parts().items():
         first = rows[0] if name == "train" else max(0, rows[0] - past)
         _check_length(settings, name, rows[-1] + 1 - first)
         parts[name] = Windows(values[first : rows[-1] + 1], past, settings.horizon, len(settings.target))
-    description = f"{split.description} rows{_test_begins(table.times, split.test[0])}"
-    digest = manifest_hash([(settings.data.name, file_sha256(settings.data))])
     return SeriesParts(
+        columns=readings.columns,
         train_values=values[: len(split.train)],
         **parts,
-        step_seconds=step,
-        split=description,
-        sha256=digest,
-        summary=f"{settings.data.name}: {table.report}; one step is {step} s",
+        step_seconds=readings.step_seconds,
+        split=f"{split.description} rows{_test_begins(readings.times, split.test[0])}",
+        sha256=manifest_hash([(settings.data.name, file_sha256(settings.data))]),
+        summary=f"{settings.data.name}: {readings.rows} rows; one step is {readings.step_seconds} s",
+        findings=readings.findings,
     )
-
-
-def _usual_step(settings: SeriesSettings, times: list[datetime] | None) -> int:
-    if times is None:
-        raise DataError(f"{settings.data} has no column of times; name it with --time-column or give --step-seconds")
-    gaps = Counter(round((later - earlier).total_seconds()) for earlier, later in pairwise(times))
-    step = max(gaps, key=lambda gap: gaps[gap], default=0)
-    if step < 1:
-        raise DataError(f"{settings.data} has {len(times)} time(s), no time step to be seen; give --step-seconds")
-    return step
 
 
 def _check_length(settings: SeriesSettings, part: str, rows: int) -> None:
