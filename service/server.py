@@ -29,7 +29,7 @@ from service.backend.device import CPU, choose_device
 from service.backend.driver import load_driver
 from service.errors import DeviceError, StartError
 from service.health import HealthServicer
-from service.interceptors import RequestInterceptor
+from service.interceptors.requests import RequestInterceptor
 from service.loader import Loader
 from service.models.catalog import ModelFolder
 from service.models.entry import State

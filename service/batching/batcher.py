@@ -22,34 +22,21 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from service.backend.contract import Tensors
-from service.batching.waiting_line import Request, Slice, WaitingLine, halve, split
-from service.errors import (
-    DeadlineExpiredError,
-    DrainingError,
-    InferenceError,
-    OutOfMemoryError,
-    QueueFullError,
-    ServiceError,
-)
+from service.batching.runs import Compute, Runs
+from service.batching.waiting_line import Request, Slice, WaitingLine
+from service.errors import DeadlineExpiredError, DrainingError, InferenceError, QueueFullError, ServiceError
 from service.telemetry.metrics import ModelMetrics
-from service.telemetry.statistics import RunSeconds
 
 log = logging.getLogger(__name__)
 
-Compute = Callable[[Sequence[Tensors], Sequence[str]], Awaitable[tuple[Tensors, float]]]
-"""Stacks the parts and runs them once: (parts, wanted outputs) -> (outputs with the rows of all parts in order, the
-seconds that stacking took)."""
-
 PATIENCE_SECONDS = 30.0
 """A request without a deadline is ordered as if it had this one, so that those with deadlines cannot starve it."""
-RECOVERY_RUNS = 100
-"""Good runs after which batches may have twice as many rows again, after one was too large for the memory."""
 _CANCEL_SLACK_SECONDS = 0.01
 """gRPC cancels a call at its deadline, which can be this much before our own timer; it counts as expired."""
 
@@ -92,15 +79,12 @@ class Batcher:
         """
         assert max_batch_rows >= 0, "the settings check this"
         assert max_queue_rows >= 1, "the settings check this"
-        self._compute = compute
         self._metrics = metrics
         self._max_batch_rows = max_batch_rows
         self._max_queue_rows = max_queue_rows
         self._max_delay_seconds = max_delay_seconds
-        self._room = max_batch_rows or 1
-        """Rows that a run may have now: fewer for a while, after one needed more memory than there was."""
-        self._good_runs = 0
         self._line = WaitingLine()
+        self._runs = Runs(compute, self._line, metrics, max_batch_rows=max_batch_rows)
         self._seats: set[Seats] = set()
         self._held_rows = 0
         self._numbers = itertools.count()
@@ -108,7 +92,6 @@ class Batcher:
         self._empty.set()
         self._closing = self._stopped = False
         self._bug = ""
-        self._seconds_per_row = 0.01
         self._full = asyncio.Event()
         """Set when there are the rows of a whole batch."""
         workers = [self._work] * max_runs + [self._work_full_batches] * spare_runs
@@ -226,7 +209,7 @@ class Batcher:
 
     def _retry_seconds(self) -> float:
         """When there will be room again, as it goes now."""
-        wait = self.waiting_rows * self._seconds_per_row / len(self._workers)
+        wait = self.waiting_rows * self._runs.seconds_per_row / len(self._workers)
         return min(max(wait, 0.05), 30.0)
 
     def _hold(self, rows: int) -> None:
@@ -283,7 +266,7 @@ class Batcher:
         self._line.add(request)
         self._metrics.queued(self.waiting_rows)
         self._arrival.set()
-        if self._line.rows >= self._room:
+        if self._line.rows >= self._runs.room:
             self._full.set()
         return request
 
@@ -309,7 +292,7 @@ class Batcher:
         while True:
             await self._full.wait()
             self._full.clear()
-            while self._line.rows >= self._room:
+            while self._line.rows >= self._runs.room:
                 await self._run_next()
 
     async def _guard(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -336,7 +319,7 @@ class Batcher:
     async def _run_next(self) -> None:
         if not self._line:  # all left while lingering
             return
-        room = self._room
+        room = self._runs.room
         batch = self._line.take(room)
         if self._line:  # another run can begin meanwhile
             self._arrival.set()
@@ -347,7 +330,7 @@ class Batcher:
                 self._metrics.phase("queue", item.request.queue_seconds)
         self._metrics.queued(self.waiting_rows)
         self._metrics.cut(self._why(batch, room, now), now - min(item.request.arrived for item in batch))
-        await self._run(batch)
+        await self._runs.run(batch)
 
     def _why(self, batch: Sequence[Slice], room: int, now: float) -> str:
         """Why the batch has no more rows."""
@@ -358,83 +341,6 @@ class Batcher:
         if not self._max_delay_seconds:
             return "idle"
         return "deadline" if now >= batch[0].request.order[1] - self._max_delay_seconds else "delay"
-
-    async def _run(self, batch: Sequence[Slice]) -> None:
-        try:
-            parts = await self._compute_parts(batch)
-        except (OutOfMemoryError, MemoryError) as exc:
-            await self._run_smaller(batch, exc)
-            return
-        except Exception as exc:
-            if len(batch) == 1:
-                self._fail(batch[0].request, exc)
-                return
-            self._metrics.retried()
-            for item in batch:
-                if not item.request.answer.done():
-                    await self._run([item])
-            return
-        self._grow()
-        for item, part in zip(batch, parts, strict=True):
-            try:
-                item.request.receive(item, part)
-            except ValueError as exc:  # parts whose other axes differ cannot be joined
-                self._fail(item.request, exc)
-
-    async def _run_smaller(self, batch: Sequence[Slice], exc: Exception) -> None:
-        """Run the halves of a batch that did not fit into memory; a single row that does not fit fails."""
-        rows = sum(item.rows for item in batch)
-        if rows == 1 or not self._max_batch_rows:
-            self._fail(batch[0].request, exc)
-            return
-        self._room, self._good_runs = min(self._room, max(rows // 2, 1)), 0
-        self._metrics.retried()
-        log.warning("a batch of %d rows needs more memory than there is; at most %d from now on", rows, self._room)
-        for half in halve(batch):
-            wanted = [item for item in half if not item.request.answer.done()]
-            if wanted:
-                await self._run(wanted)
-
-    def _grow(self) -> None:
-        """Try larger batches again, once smaller ones have worked for a while."""
-        self._good_runs += 1
-        if self._good_runs >= RECOVERY_RUNS and self._room < self._max_batch_rows:
-            self._room, self._good_runs = min(2 * self._room, self._max_batch_rows), 0
-
-    async def _compute_parts(self, batch: Sequence[Slice]) -> list[Tensors]:
-        loop = asyncio.get_running_loop()
-        rows = [item.rows for item in batch]
-        self._metrics.batch(sum(rows))
-        start = loop.time()
-        outputs, stack_seconds = await self._compute([item.inputs for item in batch], batch[0].request.outputs)
-        computed = loop.time()
-        parts = self._split(outputs, rows)
-        end = loop.time()
-        self._metrics.phase("compute", end - start)
-        seconds = RunSeconds(stack_seconds, computed - start - stack_seconds, end - computed)
-        if any(item.request.counted for item in batch):
-            self._metrics.ran(sum(rows), seconds)
-        for item in batch:
-            item.request.run_seconds.add(seconds)
-        self._seconds_per_row = 0.9 * self._seconds_per_row + 0.1 * seconds.total / sum(rows)
-        return parts
-
-    def _split(self, outputs: Tensors, rows: Sequence[int]) -> list[Tensors]:
-        if not self._max_batch_rows:
-            return [outputs]
-        for name, value in outputs.items():
-            if value.ndim == 0 or len(value) != sum(rows):
-                raise InferenceError(f"output {name!r} has shape {value.shape} for a batch of {sum(rows)} rows")
-        return split(outputs, rows)
-
-    def _fail(self, request: Request, exc: Exception) -> None:
-        self._line.remove(request)
-        if isinstance(exc, ServiceError):
-            request.fail(exc)
-            return
-        failure = InferenceError(repr(exc))
-        failure.__cause__ = exc
-        request.fail(failure)
 
 
 def _lane(inputs: Tensors, outputs: tuple[str, ...]) -> Hashable:

@@ -8,7 +8,6 @@ or a server whose models are renewed every night would grow for ever.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextvars import ContextVar
 from time import perf_counter
 from typing import TypeVar
 from weakref import WeakSet
@@ -25,6 +24,7 @@ from prometheus_client import (
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from service.telemetry.phases import add_phases
 from service.telemetry.statistics import RunSeconds, Statistics
 from service.telemetry.triton_metrics import Row, TritonCollector
 
@@ -40,20 +40,6 @@ SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 CUTS = ("full", "shape", "idle", "delay", "deadline")
 """Why a batch has no more rows: it is full; those who wait have inputs of other shapes; nobody else waits; the delay is
 over; its first request is in a hurry."""
-
-MAX_PHASES = 64
-"""Phases that are kept of one RPC: a stream may have any number of requests."""
-Phase = tuple[str, float, float]
-"""A part of an RPC: name, start, end, by the clock of `perf_counter`."""
-_trace: ContextVar[list[Phase] | None] = ContextVar("trace", default=None)
-
-
-def traced_phases() -> list[Phase]:
-    """A list to which the phases of this RPC are added from now on."""
-    phases: list[Phase] = []
-    _trace.set(phases)
-    return phases
-
 
 AnyMetric = TypeVar("AnyMetric", Counter, Gauge, Histogram)
 
@@ -254,13 +240,7 @@ class ModelMetrics:
         self.statistics.answered(rows, queue_seconds, run_seconds)
         now = perf_counter()
         begun = now - run_seconds.total
-        self.traced(("queue", begun - queue_seconds, begun), ("compute", begun, now))
-
-    def traced(self, *phases: Phase) -> None:
-        """Parts of the RPC that is being answered."""
-        trace = _trace.get()
-        if trace is not None and len(trace) < MAX_PHASES:
-            trace += phases
+        add_phases(("queue", begun - queue_seconds, begun), ("compute", begun, now))
 
     def request(self) -> _Counted:
         """Count a request to the model, from its arrival to its answer or its failure."""
@@ -359,7 +339,7 @@ class _Timed:
         if error is None:
             end = perf_counter()
             self._metrics.phase(self._phase, end - self._start)
-            self._metrics.traced((self._phase, self._start, end))
+            add_phases((self._phase, self._start, end))
 
 
 class _Counted:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from service.errors import StartError
 from service.telemetry.call import Call
-from service.telemetry.metrics import Phase
+from service.telemetry.phases import Phase
 
 TRACEPARENT = "traceparent"
 _VALID = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")

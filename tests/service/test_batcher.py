@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from service.batching.batcher import RECOVERY_RUNS
+from service.batching.runs import RECOVERY_RUNS
 from service.errors import DeadlineExpiredError, DrainingError, InferenceError, OutOfMemoryError, QueueFullError
 from tests.service.fakes import BAD, Bench, firsts, rows
 

@@ -235,7 +235,7 @@ async def test_a_state_of_another_shape_is_an_error_of_the_model() -> None:
         rows = sum(len(part["x"]) for part in parts)
         return {"y": np.zeros((rows, 2), np.float32), "next": np.zeros((rows, 1), np.float32)}, 0.0
 
-    bench.batcher._compute = shrink
+    bench.batcher._runs._compute = shrink
     with pytest.raises(InferenceError) as caught:
         await bench.ask(1, 10, start=True)
     assert "state 'next' has shape (1, 1)" in caught.value.detail
