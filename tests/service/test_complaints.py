@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from inference import grpc_service_pb2_grpc
-from service import server
+from service import loader
 from service.backend.onnx import OnnxBackend
 from service.models.entry import State
 from tests.service import plain_graphs
@@ -50,7 +50,7 @@ async def test_a_model_that_takes_long_to_load_keeps_nobody_waiting(
         assert go.wait(SECONDS)
         return OnnxBackend(*arguments, **options)
 
-    monkeypatch.setattr(server, "OnnxBackend", open_slowly)
+    monkeypatch.setattr(loader, "OnnxBackend", open_slowly)
     load = asyncio.create_task(calls.server.table.load("moods"))
     try:
         await until(opening.is_set)

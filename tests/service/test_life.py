@@ -14,7 +14,7 @@ import grpc
 import numpy as np
 import pytest
 
-from service import server
+from service import loader
 from service.errors import ControlError, LoadError, ModelNotFoundError, OutOfMemoryError, StartError
 from service.flags import parse_settings
 from service.models.entry import IndexRow, State
@@ -344,7 +344,7 @@ async def test_what_failed_at_the_start_is_tried_again(
 ) -> None:
     add_plain(tmp_path, "affine", _scaled(2))
     with monkeypatch.context() as patch:
-        patch.setattr(server, "load_model", lambda *_, **__: _raise(OutOfMemoryError("no room")))
+        patch.setattr(loader, "load_model", lambda *_, **__: _raise(OutOfMemoryError("no room")))
         calls = await serve(tmp_path, **POLL)
         assert _states(calls.server.table) == {1: State.FAILED}
     await until(calls.server.table.ready)

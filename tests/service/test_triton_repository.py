@@ -200,10 +200,9 @@ async def test_the_configuration_is_what_clients_are_shown(calls: Calls) -> None
 async def test_what_is_passed_over_is_said_in_the_log(
     serve: Serve, repository: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "service.server")
+    caplog.set_level(logging.INFO, "service.loader")
     await serve(repository)
-    assert "model classes 1: parameters[intra_op_thread_count] is passed over" in caplog.text
-    assert "config.pbtxt: dynamic_batching.preferred_batch_size is passed over" in caplog.text
+    assert "model classes 1: config.pbtxt: dynamic_batching.preferred_batch_size is passed over" in caplog.text
 
 
 async def test_no_batch_axis_and_other_shapes(serve: Serve, tmp_path: Path) -> None:
