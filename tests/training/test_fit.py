@@ -80,7 +80,7 @@ def test_the_model_has_the_weights_of_the_best_epoch(tmp_path: Path) -> None:
     assert result.epochs == len(scores) <= result.best_epoch + 5
     assert not model.training
     saved = torch.load(tmp_path / "best.ckpt", weights_only=True)["state_dict"]
-    assert torch.equal(saved["model.weight"], model.weight)
+    assert torch.equal(saved["weight"], model.weight)
     assert len((tmp_path / "metrics.csv").read_text().splitlines()) == result.epochs + 1
 
 
@@ -100,13 +100,14 @@ def crash() -> None:
     raise RuntimeError("the machine went down")
 
 
+@pytest.mark.parametrize("averaging", ["none", "ema", "swa"])
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("how", [crash, lambda: signal.raise_signal(signal.SIGINT)], ids=["crash", "ctrl-c"])
 def test_a_resumed_training_gives_the_weights_of_one_that_never_stopped(
-    tmp_path: Path, how: Callable[[], None], workers: int
+    tmp_path: Path, how: Callable[[], None], workers: int, averaging: str
 ) -> None:
     whole, parts = network_with_dropout(), network_with_dropout()
-    settings = {"epochs": 6, "patience": 6, "learning_rate": 0.05}
+    settings = {"epochs": 6, "patience": 6, "learning_rate": 0.05, "averaging": averaging}
     expected = run(tmp_path / "whole", whole, **settings)
     try:
         first = run(tmp_path / "parts", parts, loss=stopped_at(2 * STEPS_PER_EPOCH + 2, how), **settings)
@@ -163,6 +164,35 @@ def test_biases_and_norms_are_not_decayed_and_frozen_weights_are_left_out() -> N
     assert [len(decayed["params"]), len(free["params"])] == [1, 4]
     assert (decayed["weight_decay"], free["weight_decay"]) == (1e-4, 0.0)
     assert decayed["lr"] == free["lr"] == 0.05
+
+
+def test_biases_decay_where_that_is_wanted() -> None:
+    groups = parameter_groups(nn.Linear(4, 4).parameters(), FitSettings(weight_decay=0.1, decay_all=True))
+    assert [group["weight_decay"] for group in groups] == [0.1, 0.1]
+
+
+def test_l1_makes_weights_small(tmp_path: Path) -> None:
+    sizes = {}
+    for l1 in (0.0, 0.05):
+        model = network_with_dropout()
+        run(tmp_path / str(l1), model, epochs=5, patience=5, learning_rate=0.05, l1=l1, weight_decay=0.0)
+        sizes[l1] = sum(float(p.detach().abs().sum()) for p in model.parameters() if p.ndim > 1)
+    assert sizes[0.05] < 0.8 * sizes[0.0]
+
+
+def test_averaged_weights_are_measured_and_kept(tmp_path: Path) -> None:
+    plain, averaged = network_with_dropout(), network_with_dropout()
+    run(tmp_path / "plain", plain, epochs=1, learning_rate=0.05)
+    result = run(tmp_path / "ema", averaged, epochs=1, learning_rate=0.05, averaging="ema", ema_decay=0.5)
+    assert not same_weights(plain, averaged)
+    start = network_with_dropout()
+    states = zip(start.state_dict().values(), averaged.state_dict().values(), plain.state_dict().values(), strict=True)
+    for before, mean, after in states:
+        assert float((mean - after).abs().max()) <= float((before - after).abs().max())
+    inputs = torch.linspace(-1, 1, 64)[:, None]
+    with torch.no_grad():
+        loss = float(nn.functional.cross_entropy(averaged(inputs), (inputs[:, 0] > 0).long()))
+    assert result.history[0]["validation_loss"] == pytest.approx(loss)
 
 
 def test_two_runs_in_one_second_have_folders_of_their_own(tmp_path: Path) -> None:

@@ -17,9 +17,11 @@ from safetensors.torch import save_file
 from tests.training.conftest import Result
 from tests.training.pictures import write_pictures
 from training.data.images import EvaluationImages, TrainingImages, read_images
+from training.data.images.augmentation import make_augmentation
 from training.models.backbones import Backbone, head_name, make_backbone
 from training.models.image import ImageClassifier
-from training.pipelines.image.transfer import fit_head, fit_network
+from training.pipelines.image.head import fit_head
+from training.pipelines.image.network import finetune
 from training.runs import TrainingRun
 from training.settings import ImageSettings
 from zoo.card import ImageTask
@@ -104,11 +106,11 @@ def test_finetune_changes_statistics_only_where_it_should(tmp_path: Path, pictur
     backbone, before = _network_and_weights()
     resize = backbone.preprocessing.resize
     images = read_images(pictures, resize, skip_broken=False, console=Console(quiet=True))
-    train = TrainingImages(images, range(0, 60, 5), resize, 0.5)
+    settings = settings_for(tmp_path, mode="finetune", batch_norm=batch_norm, epochs=1, head_epochs=2)
+    train = TrainingImages(images, range(0, 60, 5), resize, make_augmentation(settings, resize))
     validation = EvaluationImages(images, range(1, 60, 15), resize)
-    settings = settings_for(tmp_path, mode="finetune", batch_norm=batch_norm, epochs=1)
     classifier = ImageClassifier(backbone)
-    fit_network(classifier, backbone, train, validation, settings, begun(settings))
+    finetune(classifier, backbone, train, validation, settings, begun(settings))
     changed = _changed(backbone, before)
     statistics = {key for key in before if "running_" in key or "num_batches" in key}
     assert statistics & changed == (set() if batch_norm == "frozen" else statistics)

@@ -10,7 +10,9 @@ from rich.console import Console
 
 from tests.training.pictures import write_pictures
 from training.data.images import EvaluationImages, LabelledImages, TrainingImages, read_images, split_images
+from training.data.images.augmentation import make_augmentation
 from training.errors import DataError
+from training.settings import ImageSettings
 from zoo.card import Resize
 from zoo.image import prepare_image
 
@@ -36,7 +38,9 @@ def test_evaluation_sees_exactly_what_a_server_prepares(tmp_path: Path, resize: 
 
 
 def test_training_images_are_augmented_and_of_the_input_size(tmp_path: Path) -> None:
-    images = TrainingImages(read(write_pictures(tmp_path, 3)), range(6), CROPPED, smallest_crop=0.5)
+    settings = ImageSettings(data=tmp_path, output=tmp_path, name="x", smallest_crop=0.5)
+    transform = make_augmentation(settings, CROPPED)
+    images = TrainingImages(read(write_pictures(tmp_path, 3)), range(6), CROPPED, transform)
     (first, label), (again, _), (second, _) = images[0, 1], images[0, 1], images[0, 2]
     assert first.shape == (40, 40, 3)
     assert first.dtype.is_floating_point is False

@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from training.errors import BackboneError, WeightsError
-from training.models.backbones import Backbone, batch_norm_is_folded, head_name, library_labels, make_backbone
+from training.models.backbones import Backbone, head_name, library_labels, make_backbone
+from training.models.layers import batch_norm_is_folded
 from training.models.weights import load_weights, read_weights
 
 

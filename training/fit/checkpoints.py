@@ -38,7 +38,7 @@ class EpochCheckpoints(Checkpoint):
         assert isinstance(pl_module, FitModule), "only training.fit uses this"
         if pl_module.best_epoch() != len(pl_module.history):
             return
-        self.best = {key: value.detach().cpu().clone() for key, value in pl_module.state_dict().items()}
+        self.best = {key: value.detach().cpu().clone() for key, value in pl_module.evaluated.state_dict().items()}
         self.best_epoch = len(pl_module.history)
         name = BEST if _is_whole(trainer) else CUT_SHORT
         self._write(name, lambda path: torch.save({"state_dict": self.best}, path))

@@ -26,7 +26,7 @@ from training.data.order import set_epoch
 from training.errors import SettingsError
 from training.fit.checkpoints import BEST, LAST, EpochCheckpoints
 from training.fit.interrupt import stop_on_interrupt
-from training.fit.module import FitModule
+from training.fit.module import FitModule, Prepare
 from training.fit.optimizer import ParameterGroup, parameter_groups
 from training.settings import FitSettings
 
@@ -61,6 +61,7 @@ def fit(
     run_folder: Path,
     mode: Literal["max", "min"] = "max",
     groups: Sequence[ParameterGroup] | None = None,
+    prepare: Prepare | None = None,
     resume: bool = False,
     console: Console | None = None,
 ) -> FitResult:
@@ -80,6 +81,7 @@ def fit(
         run_folder: for `metrics.csv`, TensorBoard's log and the checkpoints (see `training.fit.checkpoints`).
         mode: whether a higher or a lower metric is better.
         groups: parameter groups with rates of their own; default: `parameter_groups` of the whole model.
+        prepare: done to each training batch on its device, `(inputs, target) -> (inputs, target)`.
         resume: go on where the training in `run_folder` stopped: with the same model, data and settings the weights
             will be those of a training that never stopped.
         console: for progress; default: standard error.
@@ -98,7 +100,7 @@ def fit(
     if with_bar:
         console = rich.get_console()  # that of Lightning's bar, so that lines appear above it
     groups = groups or parameter_groups(model.parameters(), settings)
-    module = FitModule(model, loss, metric, settings, groups, mode, run_folder, console)
+    module = FitModule(model, loss, metric, settings, groups, mode, prepare, run_folder, console)
     checkpoints = EpochCheckpoints(run_folder)
     stopping = EarlyStopping("score", mode=mode, patience=settings.patience)
     last = run_folder / LAST if resume and (run_folder / LAST).is_file() else None
@@ -111,7 +113,7 @@ def fit(
     if not module.history:
         raise KeyboardInterrupt  # before there was anything to keep
     module.cpu()
-    module.load_state_dict(checkpoints.best)
+    model.load_state_dict(checkpoints.best)
     model.eval()
     result = _describe(module, interrupted.is_set())
     if not result.interrupted:
@@ -133,9 +135,7 @@ def _describe(module: FitModule, interrupted: bool) -> FitResult:
 
 def _restore(model: nn.Module, run_folder: Path) -> FitResult:
     """The end of a training that was finished before."""
-    state = torch.load(run_folder / BEST, weights_only=True, map_location="cpu")["state_dict"]
-    prefix = "model."
-    model.load_state_dict({key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)})
+    model.load_state_dict(torch.load(run_folder / BEST, weights_only=True, map_location="cpu")["state_dict"])
     model.eval()
     values = json.loads((run_folder / RESULT_FILE).read_text(encoding="utf-8"))
     return FitResult(**values | {"history": tuple(values["history"])})

@@ -16,9 +16,12 @@ from torchmetrics import Metric
 
 from training.data.order import epoch_generator, set_epoch
 from training.errors import FitError
-from training.fit.optimizer import ParameterGroup, rate_schedule
+from training.fit.averaging import Averaging
+from training.fit.optimizer import ParameterGroup, l1_penalty, rate_schedule
 from training.settings import FitSettings
 
+Prepare = Callable[[Any, Tensor], tuple[Any, Tensor]]
+"""What is done to a training batch on the way, such as mixup."""
 METRICS_FILE = "metrics.csv"
 
 
@@ -36,6 +39,7 @@ class FitModule(pl.LightningModule):
         settings: FitSettings,
         groups: Sequence[ParameterGroup],
         mode: str,
+        prepare: Prepare | None,
         run_folder: Path,
         console: Console,
     ) -> None:
@@ -45,6 +49,8 @@ class FitModule(pl.LightningModule):
         self.metric = metric
         self.settings = settings
         self.groups = groups
+        self.prepare = prepare
+        self.averaging = None if settings.averaging == "none" else Averaging(model, settings)
         self.better = max if mode == "max" else min
         self.run_folder = run_folder
         self.console = console
@@ -66,14 +72,28 @@ class FitModule(pl.LightningModule):
             torch.manual_seed(int(epoch_generator(self.settings.seed, len(self.history)).integers(2**62)))
 
     def training_step(self, batch: Any) -> Tensor:
-        inputs, target = batch
+        inputs, target = self.prepare(*batch) if self.prepare else batch
         loss = self.loss(self(inputs), target)
         self.totals["train"].add(loss.detach(), len(target))
-        return loss
+        return loss + self.settings.l1 * l1_penalty(self.groups) if self.settings.l1 else loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+        if self.averaging:
+            self.averaging.after_step(self.model)
+
+    def on_validation_epoch_start(self) -> None:
+        if self.averaging:
+            self.averaging.after_epoch(self.model, len(self.history))
+            self.averaging.eval()
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model whose weights are measured and kept."""
+        return self.averaging.model(self.model) if self.averaging else self.model
 
     def validation_step(self, batch: Any) -> None:
         inputs, target = batch
-        output = self(inputs)
+        output = self.evaluated(*inputs) if isinstance(inputs, tuple | list) else self.evaluated(inputs)
         self.totals["validation"].add(self.loss(output, target).detach(), len(target))
         self.metric.update(output, target)
 

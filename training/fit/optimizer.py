@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from training.settings import FitSettings
 
@@ -17,14 +18,20 @@ ParameterGroup = dict[str, Any]
 def parameter_groups(
     parameters: Iterable[nn.Parameter], settings: FitSettings, *, rate_factor: float = 1.0
 ) -> list[ParameterGroup]:
-    """Trainable parameters in two groups: matrices and filters with weight decay; biases and norms without."""
+    """Trainable parameters in two groups: matrices and filters; biases and norms, which by default do not decay."""
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
     rate = settings.learning_rate * rate_factor
+    small_decay = settings.weight_decay if settings.decay_all else 0.0
     groups = [
         {"params": [p for p in trainable if p.ndim > 1], "lr": rate, "weight_decay": settings.weight_decay},
-        {"params": [p for p in trainable if p.ndim <= 1], "lr": rate, "weight_decay": 0.0},
+        {"params": [p for p in trainable if p.ndim <= 1], "lr": rate, "weight_decay": small_decay},
     ]
     return [group for group in groups if group["params"]]
+
+
+def l1_penalty(groups: Sequence[ParameterGroup]) -> Tensor:
+    """The sum of the absolute values of all matrices and filters."""
+    return torch.stack([p.abs().sum() for group in groups for p in group["params"] if p.ndim > 1]).sum()
 
 
 def rate_schedule(settings: FitSettings, steps: int) -> Callable[[int], float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.errors import BackboneError
+from training.models.small import DEFAULT_SIZE_PX, SMALL_NETWORKS, make_small
 from zoo.card import Resize
 
 TIMM_PREFIX = "timm/"
@@ -51,27 +52,39 @@ class Backbone:
     """Of the library's weights."""
 
 
-def make_backbone(name: str, classes: int, *, weights_file: Path | None = None, scratch: bool = False) -> Backbone:
+def make_backbone(
+    name: str,
+    classes: int,
+    *,
+    weights_file: Path | None = None,
+    scratch: bool = False,
+    image_size: int | None = None,
+) -> Backbone:
     """Build a network with random weights.
 
     Args:
-        name: a torchvision classification network, or `timm/` and the name of a timm model.
+        name: a torchvision classification network, `timm/` and the name of a timm model, or one of `SMALL_NETWORKS`.
         classes: number of outputs.
         weights_file: the weights that will be loaded; where it is named like a file of torchvision, the preprocessing
             is that of these weights, else that of the oldest ones, for which most published files were trained.
         scratch: initialise as for a training from scratch, which takes some networks seconds.
+        image_size: height and width of its images, in pixels; default: what its library gives.
 
     Raises:
         BackboneError: no such network; the text lists near matches.
     """
+    if name in SMALL_NETWORKS:
+        return _make_small(name, classes, image_size or DEFAULT_SIZE_PX)
     if name.startswith(TIMM_PREFIX):
-        return _make_timm(name, classes)
-    return _make_torchvision(name, classes, weights_file, scratch)
+        backbone = _make_timm(name, classes)
+    else:
+        backbone = _make_torchvision(name, classes, weights_file, scratch)
+    return backbone if image_size is None else _resized(backbone, image_size)
 
 
 def backbone_names() -> list[str]:
     """All names that `make_backbone` knows."""
-    return [*torchvision_names(), *(TIMM_PREFIX + name for name in timm.list_models())]
+    return [*SMALL_NETWORKS, *torchvision_names(), *(TIMM_PREFIX + name for name in timm.list_models())]
 
 
 def torchvision_names() -> list[str]:
@@ -130,21 +143,32 @@ def library_labels(name: str) -> tuple[str, ...]:
     return tuple(find_torchvision_weights(name, None).meta["categories"])
 
 
-def freeze_batch_norm(network: nn.Module) -> None:
-    """Put batch norm into evaluation mode: it keeps its statistics, whatever the batches are."""
-    for module in network.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eval()
+def _make_small(name: str, classes: int, size_px: int) -> Backbone:
+    network = make_small(name, classes, size_px)
+    half = (0.5, 0.5, 0.5)
+    resize = Resize(shorter_side_px=size_px, height_px=size_px, width_px=size_px)
+    keys = frozenset({"head.weight", "head.bias"})
+    return Backbone(name, network, Preprocessing(resize, half, half), classes, keys, "Apache-2.0")
 
 
-def batch_norm_is_folded(network: nn.Module) -> bool:
-    """Whether the statistics of batch norm are artificial, because they were folded into the convolutions.
+def _resized(backbone: Backbone, size_px: int) -> Backbone:
+    """The backbone for images of another size, scaled in proportion before they are cropped.
 
-    Such a network computes nonsense when batch norm uses the statistics of the batch.
+    Raises:
+        BackboneError: it cannot take them.
     """
-    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    means = [norm.running_mean for norm in norms if norm.running_mean is not None]
-    return bool(means) and all(bool((mean == 0).all()) for mean in means)
+    resize = backbone.preprocessing.resize
+    shorter = resize.shorter_side_px and round(resize.shorter_side_px * size_px / resize.height_px)
+    resize = resize.model_copy(update={"shorter_side_px": shorter, "height_px": size_px, "width_px": size_px})
+    mode = backbone.network.training
+    try:
+        with torch.no_grad():
+            backbone.network.eval()(torch.zeros(1, 3, size_px, size_px))
+    except (RuntimeError, AssertionError, ValueError) as exc:
+        reason = str(exc).partition("\n")[0] or type(exc).__name__
+        raise BackboneError(f"{backbone.name} cannot take images of {size_px} pixels ({reason})") from exc
+    backbone.network.train(mode)
+    return replace(backbone, preprocessing=replace(backbone.preprocessing, resize=resize))
 
 
 def _make_torchvision(name: str, classes: int, weights_file: Path | None, scratch: bool) -> Backbone:

@@ -31,3 +31,17 @@ class ImageClassifier(nn.Module):
     def normalise(self, image: Tensor) -> Tensor:
         """uint8 [N, H, W, 3] -> float32 [N, 3, H, W], channels last in memory, as the network expects it."""
         return (image.permute(0, 3, 1, 2).to(torch.float32) - self.offset) * self.scale
+
+
+class Head(nn.Module):
+    """The last layer, with dropout before it, and the pooling behind it where it is a convolution (SqueezeNet)."""
+
+    def __init__(self, layer: nn.Module, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.layer = layer
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits [N, K] from what the layer gets."""
+        outputs: Tensor = self.layer(self.dropout(inputs))
+        return outputs if outputs.ndim == 2 else outputs.relu().mean((2, 3))

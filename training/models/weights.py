@@ -17,11 +17,12 @@ from torch import Tensor
 from training.errors import WeightsError
 from training.hashing import file_sha256
 from training.models.backbones import TIMM_PREFIX, Backbone
+from training.models.small import SMALL_NETWORKS
 
 StateDict = dict[str, Tensor]
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net")
-_PREFIXES = ("module.", "model.", "_orig_mod.")
+_PREFIXES = ("module.", "model.", "network.", "_orig_mod.")
 _HEAD_NAMES = ("fc.", "classifier.", "head.", "heads.", "last_linear.", "aux1.", "aux2.", "AuxLogits.")
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})$")
 
@@ -114,6 +115,8 @@ def fetch_pretrained(name: str) -> StateDict:
         if name.startswith(TIMM_PREFIX):
             network = timm.create_model(name.removeprefix(TIMM_PREFIX), pretrained=True)
             return dict(network.state_dict())
+        if name in SMALL_NETWORKS:
+            raise LookupError("it is trained from scratch")
         entry = torchvision_models.get_model_weights(name).DEFAULT
         return dict(entry.get_state_dict(progress=True, check_hash=True))
     except Exception as exc:  # urllib, requests and the hub's client each have their own

@@ -29,6 +29,7 @@ def settings(data: Path = DATA, weights: Path = WEIGHTS, output: Path = Path("zo
         licence="Apache-2.0 (initial weights); golden photographs CC-BY-2.0, authors by the Flickr ids in their names",
         backbone="mobilenet_v2",
         mode="finetune",
+        head_epochs=0,
         weights=str(weights),
         test=0.25,  # 200 photographs: with fewer, one more mistake is over the budget of int8, half a point
         label_smoothing=0.1,

@@ -17,20 +17,49 @@ class ImageSettings(RunSettings):
     """Folder of class folders, DATA/<class>/*.jpg, or with train, val and test folders above them; a table (.csv) of
     paths and labels; or the folder of CIFAR-10, MNIST, Fashion-MNIST or CUB-200-2011 as published."""
     backbone: str = "mobilenet_v2"
-    """Network: a torchvision name such as resnet18, or timm/NAME."""
+    """Network: a torchvision name such as resnet18, timm/NAME; small_cnn, small_cnn_plain (no batch norm) or mlp."""
     mode: Literal["freeze", "finetune", "scratch"] = "finetune"
     """freeze trains only the head, in seconds; finetune everything, the backbone at a lower rate; scratch from random
     weights."""
     weights: str = "pretrained"
     """Initial weights: pretrained (from the library's hub), none, or a safetensors or torch file."""
+    image_size: int | None = Field(default=None, ge=8, le=1024)
+    """Height and width that the network takes, in pixels; default: what its library gives."""
+    head_epochs: int = Field(default=10, ge=0)
+    """In finetune mode, epochs that the head trains alone before everything does, on features computed once."""
     backbone_rate: float = Field(default=0.1, gt=0, le=1)
     """Learning rate of the backbone in finetune mode, relative to that of the head."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """Learning rate of each stage of the backbone in finetune mode, relative to the stage after it."""
     batch_norm: Literal["auto", "train", "frozen"] = "auto"
     """Statistics of batch norm in finetune mode; auto freezes them where the weights have them folded away."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target that is spread over all classes."""
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    """Dropout before the last layer; default: what the network has."""
+
+    augment: Literal["light", "randaugment", "trivialaugment", "none"] = "light"
+    """How training images are varied: light by the options below, the two policies by torchvision's lists, none not at
+    all. Not used in freeze mode."""
     smallest_crop: float = Field(default=0.35, gt=0, le=1)
     """Smallest part of an image's area that augmentation cuts out."""
+    flip: float = Field(default=0.5, ge=0, le=1)
+    """Chance that an image is mirrored."""
+    rotate: float = Field(default=0.0, ge=0, le=180)
+    """Largest rotation, in degrees."""
+    shift: float = Field(default=0.0, ge=0, lt=1)
+    """Largest shift, as a part of the side."""
+    brightness: float = Field(default=0.2, ge=0, le=1)
+    """Largest change of brightness and contrast."""
+    colour: float = Field(default=0.2, ge=0, le=1)
+    """Largest change of saturation; of hue a quarter of it."""
+    erasing: float = Field(default=0.0, ge=0, le=1)
+    """Chance that a rectangle of an image is greyed out."""
+    mixup: float = Field(default=0.0, ge=0)
+    """Blend pairs of images, by shares drawn from Beta(mixup, mixup); 0: do not."""
+    cutmix: float = Field(default=0.0, ge=0)
+    """Paste a part of one image into another, its area drawn from Beta(cutmix, cutmix); 0: do not."""
+
     validation: float = Field(default=0.15, ge=0, lt=1)
     """Share of the data for validation; not used where the data come with a validation part."""
     test: float = Field(default=0.15, gt=0, lt=1)

@@ -21,6 +21,14 @@ class FitSettings(Settings):
     """Peak rate of AdamW."""
     weight_decay: float = Field(default=1e-4, ge=0)
     """Decoupled weight decay; biases and normalisation parameters are left out."""
+    decay_all: bool = False
+    """Decay biases and normalisation parameters, too."""
+    l1: float = Field(default=0.0, ge=0)
+    """Add this many times the sum of the absolute values of all trained weights to the loss."""
+    averaging: Literal["none", "ema", "swa"] = "none"
+    """Evaluate and keep averaged weights: ema over the last steps, swa over the epochs of the last quarter."""
+    ema_decay: float = Field(default=0.99, gt=0, lt=1)
+    """Part of the old average that a step keeps in ema."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """Learning rate after the warm-up: down to 0 along a cosine, or constant."""
     warmup_fraction: float = Field(default=0.05, ge=0, lt=1)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.transforms import v2
 
 from training.data.images.reading import LabelledImages
 from training.data.order import Draw
@@ -22,22 +21,18 @@ from zoo.image import resize_image
 
 
 class TrainingImages(Dataset[tuple[Tensor, int]]):
-    """Augmented images: random crop, flip and colour; uint8 [H, W, 3] and the class.
+    """Augmented images, uint8 [H, W, 3], and the class.
 
     An item is a `Draw`, so that its augmentation depends on nothing else.
     """
 
-    def __init__(self, images: LabelledImages, indexes: Sequence[int], resize: Resize, smallest_crop: float) -> None:
+    def __init__(
+        self, images: LabelledImages, indexes: Sequence[int], resize: Resize, transform: Callable[[Tensor], Tensor]
+    ) -> None:
         self.images = images
         self.indexes = indexes
-        size = (resize.height_px, resize.width_px)
-        self.transform = v2.Compose(
-            [
-                v2.RandomResizedCrop(size, scale=(smallest_crop, 1.0), antialias=True),
-                v2.RandomHorizontalFlip(),
-                v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2),
-            ]
-        )
+        self.resize = resize
+        self.transform = transform
 
     def __len__(self) -> int:
         return len(self.indexes)
@@ -50,6 +45,10 @@ class TrainingImages(Dataset[tuple[Tensor, int]]):
             torch.default_generator.manual_seed(seed)
             augmented = self.transform(image)
         return augmented.permute(1, 2, 0).contiguous(), self.images.items[index].label
+
+    def plain(self, item: int) -> Tensor:
+        """The image without augmentation, uint8 [H, W, 3]."""
+        return torch.from_numpy(EvaluationImages(self.images, self.indexes, self.resize).pixels(item))
 
 
 class EvaluationImages(Dataset[tuple[Tensor, int]]):

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from training.data.images import TrainingImages, channel_statistics, read_images, split_images
+from training.data.images.augmentation import make_augmentation
 from training.data.images.readers import find_images
 from training.errors import SettingsError
 from training.evaluation.classification import ClassificationReport
@@ -19,7 +20,8 @@ from training.models.backbones import Backbone, make_backbone
 from training.models.image import ImageClassifier
 from training.models.weights import LoadReport, load_weights
 from training.pipelines.image.export import ImageData, export_checked, try_int8, with_golden
-from training.pipelines.image.transfer import fit_head, fit_network
+from training.pipelines.image.head import fit_head
+from training.pipelines.image.network import finetune, train_from_scratch
 from training.pipelines.manifests import image_rows
 from training.runs import TrainingRun
 from training.settings import ImageSettings
@@ -101,11 +103,11 @@ def _prepare_backbone(settings: ImageSettings, classes: int, run: TrainingRun) -
             raise SettingsError(
                 "--mode freeze trains only the head, so the backbone needs --weights pretrained or FILE"
             )
-        return make_backbone(settings.backbone, classes, scratch=True), None
+        return make_backbone(settings.backbone, classes, scratch=True, image_size=settings.image_size), None
     if settings.mode == "scratch":
         raise SettingsError("--mode scratch starts from random weights; pass --weights none, or --mode finetune")
     file = None if settings.weights == "pretrained" else Path(settings.weights)
-    backbone = make_backbone(settings.backbone, classes, weights_file=file)
+    backbone = make_backbone(settings.backbone, classes, weights_file=file, image_size=settings.image_size)
     report = load_weights(backbone, settings.weights)
     run.say(*report.lines())
     return backbone, report
@@ -132,5 +134,7 @@ def _train(
     validation = data.part(data.split.validation)
     if settings.mode == "freeze":
         return fit_head(classifier, backbone, data.part(data.split.train), validation, settings, run)
-    augmented = TrainingImages(data.images, data.split.train, data.resize, settings.smallest_crop)
-    return fit_network(classifier, backbone, augmented, validation, settings, run)
+    transform = make_augmentation(settings, data.resize)
+    augmented = TrainingImages(data.images, data.split.train, data.resize, transform)
+    fit_all = finetune if settings.mode == "finetune" else train_from_scratch
+    return fit_all(classifier, backbone, augmented, validation, settings, run)

@@ -1,0 +1,46 @@
+"""Loss, metric and batches that all ways of training an image classifier share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassAccuracy
+
+from training.data.images import TrainingImages
+from training.data.order import ShuffledDraws, ShuffledOrder
+from training.models.backbones import classification_loss
+from training.settings import ImageSettings
+
+
+def make_loss(settings: ImageSettings) -> Callable[[Any, Tensor], Tensor]:
+    """Cross entropy with the label smoothing of the run."""
+    return partial(classification_loss, label_smoothing=settings.label_smoothing)
+
+
+def make_metric(classes: int) -> Metric:
+    """Accuracy, which decides the best epoch."""
+    return MulticlassAccuracy(classes, average="micro")
+
+
+def training_loader(data: Dataset[Any], settings: ImageSettings, *, workers: int) -> DataLoader[Any]:
+    """Shuffled batches; a last one of a single image is left out, since batch norm cannot train on it."""
+    count = len(data)  # type: ignore[arg-type]
+    order = ShuffledDraws if isinstance(data, TrainingImages) else ShuffledOrder
+    return DataLoader(
+        data,
+        settings.batch_size,
+        sampler=order(count, settings.seed),
+        drop_last=count > settings.batch_size and count % settings.batch_size == 1,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )
+
+
+def evaluation_loader(data: Dataset[Any], settings: ImageSettings, *, workers: int) -> DataLoader[Any]:
+    """Batches in the order of the data."""
+    return DataLoader(data, settings.batch_size, num_workers=workers, persistent_workers=workers > 0)
