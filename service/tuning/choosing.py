@@ -64,6 +64,8 @@ def choose(measured: Measurements, default: Trial) -> Choice | None:
     good = [_setting(trial, measured) for trial, found in measured.items() if found.rows_per_second >= enough]
     best = min(good, key=lambda setting: _cost(setting, default.combination))
     as_it_is = _setting(max(own), measured)
+    if not _is_worth_it(best, as_it_is):
+        return Choice(as_it_is, as_it_is)
     if _is_sure(best, as_it_is, measured):
         return Choice(best, as_it_is)
     return Choice(as_it_is, as_it_is, unsure=best)
@@ -86,10 +88,18 @@ def common_rows(models: Iterable[tuple[Measurements, Combination]], sizes: Itera
 
 
 def share_of_best(measured: Measurements, combination: Combination, size: int) -> float:
-    """What of its best rate a model has with batches of such a size; beyond what was measured, as with the largest."""
-    curve = {trial.rows: found.rows_per_second for trial, found in measured.items() if trial.combination == combination}
-    known = max((rows for rows in curve if rows <= size), default=min(curve))
-    return curve[known] / max(curve.values())
+    """What of its best rate, as two looks had it, a model has with batches of such a size; beyond what was measured, as
+    with the largest."""
+    own = {trial.rows: found for trial, found in measured.items() if trial.combination == combination}
+    known = max((rows for rows in own if rows <= size), default=min(own))
+    best = max(found.repeated_rate for found in own.values())
+    return min(own[known].rows_per_second / best, 1.0) if best else 1.0
+
+
+def _is_worth_it(best: Setting, default: Setting) -> bool:
+    """Whether it is faster, or takes fewer cores, or is the default with smaller batches."""
+    own, others = best.trial.combination, default.trial.combination
+    return own == others or own.cores < others.cores or best.rows_per_second * AS_GOOD > default.rows_per_second
 
 
 def _is_sure(best: Setting, default: Setting, measured: Measurements) -> bool:

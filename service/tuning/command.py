@@ -34,7 +34,7 @@ _INTERRUPTED = 130
 
 console = Console()
 errors = Console(stderr=True)
-app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+app = typer.Typer(pretty_exceptions_enable=False, add_completion=False, rich_markup_mode="markdown")
 
 
 @app.command()
@@ -49,9 +49,12 @@ def tune(
     device: Annotated[
         str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N. Default: as the server's.")
     ] = None,
-    seconds: Annotated[float, typer.Option(min=1, help="Time for all models together.")] = 45,
+    seconds: Annotated[float, typer.Option(min=1, metavar="BUDGET", help="Time for all models together.")] = 45,
     write: Annotated[
-        bool, typer.Option("--write", help="Set instances and threads in <model>/config.pbtxt; all else in it stays.")
+        bool,
+        typer.Option(
+            "--write", help="Set instances and threads in the config.pbtxt of each model; all else in it stays."
+        ),
     ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write all that was measured to this file.")
@@ -121,7 +124,8 @@ def _versions(repositories: Sequence[Path], names: Sequence[str], report: Report
 
 
 def _announce(cores: int, device: str, note: str) -> None:
-    console.print(f"{cores} {'core' if cores == 1 else 'cores'}, device {device}{f' ({escape(note)})' if note else ''}")
+    words = f"{cores} {'core' if cores == 1 else 'cores'}, device {device}{f' ({note})' if note else ''}"
+    console.print(words, markup=False, highlight=False, soft_wrap=True)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load > cores / 2:
         errors.print(

@@ -53,7 +53,8 @@ def _choice(model: Tuned, choice: Choice) -> Iterator[str]:
         seen = choice.unsure.trial
         yield (
             f"{name.capitalize()} stays: {default.trial.combination}, {_speed(default)}. {seen.combination}, batches "
-            f"of {seen.rows}, had {_speed(choice.unsure)} once, and not again: too uncertain to change anything for."
+            f"of {seen.rows}, had {_speed(choice.unsure)} once, and not again: too uncertain to change anything for. "
+            f"A request of one row takes {_time(default.one_row_seconds)}."
         )
         return
     if choice.gain * AS_GOOD <= 1 and choice.is_default:

@@ -125,6 +125,14 @@ def test_what_was_faster_in_one_look_only_changes_nothing(looks: tuple[float, ..
     assert (choice.best.trial, choice.unsure is None) == ((faster, True) if sure else (DEFAULT, False))
 
 
+def test_what_is_as_good_on_more_cores_changes_nothing() -> None:
+    default = Trial(Combination(1, 1), 32)
+    choice = choose({default: rates(92, 92), Trial(Combination(1, 2), 32): rates(96, 96),
+                     Trial(Combination(2, 1), 32): rates(100, 100)}, default)  # fmt: skip
+    assert choice is not None
+    assert choice.best.trial == default
+
+
 def test_nothing_is_said_without_the_default() -> None:
     assert choose({Trial(Combination(1, 1), 1): rates(1)}, DEFAULT) is None
 
@@ -142,6 +150,12 @@ def test_nothing_is_said_without_the_default() -> None:
 def test_one_limit_for_all_models(curves: list[dict[int, float]], rows: int) -> None:
     combination = Combination(1, 1)
     models: list[tuple[Measurements, Combination]] = [
-        ({Trial(combination, size): rates(rate) for size, rate in curve.items()}, combination) for curve in curves
+        ({Trial(combination, size): rates(rate, rate) for size, rate in curve.items()}, combination) for curve in curves
     ]
     assert common_rows(models, (1, 8, 32), default=32) == rows
+
+
+def test_the_limit_stays_where_another_was_better_once() -> None:
+    combination = Combination(1, 1)
+    measured = {Trial(combination, 8): rates(100, 50), Trial(combination, 32): rates(60, 60)}
+    assert common_rows([(measured, combination)], (8, 32), default=32) == 32
