@@ -1,9 +1,10 @@
 """What each session option of ONNX Runtime brings on this CPU; in CPU time, which other work here changes little.
 
-    python -m tests.benchmarks.session_options [MODEL.onnx ...] [--rows 1 8] [--rounds 3]
+    python -m tests.benchmarks.session_options [MODEL.onnx ...] [--rows 1 8] [--rounds 3] [--in-turn VARIANT]
 
 Default: the bundled zoo. Each variant runs in processes of its own, in turn with the others; the least of the rounds
-counts. The answers of every variant are compared with those of the server's own options.
+counts. The answers of every variant are compared with those of the server's own options. `--in-turn` compares one
+variant with the server's options in one process, which shows smaller differences of CPU time, and none of memory.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -31,6 +33,8 @@ from zoo import BUNDLED
 THREADS = 1
 SECONDS = 1.0
 """CPU time that a variant runs for, at each number of rows."""
+TURNS, TURN_SECONDS = 30, 0.1
+"""Of `--in-turn`."""
 MIXED_ROWS = (16, 5, 12, 16, 3, 9)
 """What a batcher sends; run before the memory is looked at."""
 
@@ -92,6 +96,32 @@ def measure(variant: str, model: Path, rows: list[int], optimised: Path | None) 
     return result
 
 
+def compare_in_turn(variant: str, model: Path, rows: list[int]) -> str:
+    """The CPU time of a variant as a multiple of the server's, by the number of rows."""
+    sessions = []
+    for change in (VARIANTS["as the server"], VARIANTS[variant]):
+        options = session_options(THREADS)
+        change(options)
+        sessions.append(onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"]))
+    ratios = []
+    for count in rows:
+        inputs = {node.name: _values(node, count) for node in sessions[0].get_inputs()}
+        best = [math.inf, math.inf]
+        for _ in range(TURNS):
+            for index, session in enumerate(sessions):
+                best[index] = min(best[index], _cpu_seconds(session, inputs))
+        ratios.append(f"{count} rows {best[1] / best[0]:.3f}")
+    return f"{_name(model)}: {variant}, CPU time to the server's: {', '.join(ratios)}"
+
+
+def _cpu_seconds(session: Any, inputs: dict[str, np.ndarray]) -> float:
+    runs, start = 0, process_time()
+    while process_time() - start < TURN_SECONDS or runs < 2:
+        session.run(None, inputs)
+        runs += 1
+    return (process_time() - start) / runs
+
+
 def _save_optimised(model: Path, target: Path) -> None:
     options = session_options(THREADS)
     options.optimized_model_filepath = str(target)
@@ -148,6 +178,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*", type=Path)
     parser.add_argument("--rows", nargs="+", type=int, default=[1, 8])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--in-turn", choices=VARIANTS, metavar="VARIANT")
     parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)
     parser.add_argument("--optimised", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -156,7 +187,10 @@ def main() -> None:
         return
     console = Console(width=160)
     for model in arguments.models or sorted(BUNDLED.glob("*/*/model.onnx")):
-        console.print(compare(model, arguments.rows, arguments.rounds))
+        if arguments.in_turn:
+            console.print(compare_in_turn(arguments.in_turn, model, arguments.rows), highlight=False)
+        else:
+            console.print(compare(model, arguments.rows, arguments.rounds))
 
 
 if __name__ == "__main__":
