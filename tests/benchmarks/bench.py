@@ -17,6 +17,7 @@ import shlex
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -89,7 +90,7 @@ def end_like_ctrl_c() -> None:
 
 def has_failed(results: Results) -> bool:
     """Whether an answer was wrong or lost; what was left out for its length is no failure."""
-    lost = sum(loop.lost + loop.wrong for loop in results.open_loops)
+    lost = sum(sum(loop.failed.values()) + loop.wrong for loop in results.open_loops)
     lost += results.reload.lost + results.reload.wrong if results.reload else 0
     return bool(lost) or any(is_failure(cell) for cell in results.cells)
 
@@ -183,10 +184,11 @@ class Bench:
             taken = (time.process_time() - taken) / seconds
             outcomes = load.outcomes
             p50, p95, p99 = (percentile(outcomes, percent) for percent in (50, 95, 99))
-            lost, wrong = sum(o.code != "OK" for o in outcomes), sum(not o.right for o in outcomes)
+            failed = dict(Counter(outcome.code for outcome in outcomes if outcome.code != "OK"))
+            wrong = sum(not outcome.right for outcome in outcomes)
             kept = Lateness.of(outcomes, rate, seconds, taken)
             self.results.open_loops.append(
-                OpenLoop(workload.name, SHARE_OF_CAPACITY, len(outcomes), lost, wrong, p50, p95, p99, kept)
+                OpenLoop(workload.name, SHARE_OF_CAPACITY, len(outcomes), failed, wrong, p50, p95, p99, kept)
             )
 
     def _capacity(self, workload: str) -> float:

@@ -17,7 +17,7 @@ def search_raw(workload: Workload, seconds: float) -> RawFloor:
 def repeat_raw(floor: RawFloor, workload: Workload, seconds: float) -> None:
     """Measure the best configuration again: the machine may have become faster or slower meanwhile."""
     (speed,) = raw_runtime.measure(workload.file, workload.inputs, [floor.best], seconds)
-    floor.again.append(speed.items_per_second)
+    floor.again.append(speed)
 
 
 def measure_echo(

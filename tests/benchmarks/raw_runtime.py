@@ -40,6 +40,8 @@ class Speed:
     items_per_second: float
     p50_ms: float
     """Of one run."""
+    cpu_ms_per_item: float
+    """Processor time of all threads."""
 
 
 def cores() -> int:
@@ -105,7 +107,7 @@ def _speed(
     session: onnxruntime.InferenceSession, batch: Tensors, configuration: Configuration, seconds: float
 ) -> Speed:
     times: list[list[float]] = [[] for _ in range(configuration.runs)]
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
 
     def work(own: list[float]) -> None:
         previous = time.perf_counter()
@@ -121,9 +123,10 @@ def _speed(
     work(times[0])
     for worker in workers:
         worker.join()
+    cpu = (time.process_time() - cpu) / (sum(map(len, times)) * configuration.batch)
     # Each worker's own rate: they do not end at the same moment.
     rate = sum(len(own) / sum(own) for own in times)
-    return Speed(configuration, rate * configuration.batch, 1e3 * float(np.median(np.concatenate(times))))
+    return Speed(configuration, rate * configuration.batch, 1e3 * float(np.median(np.concatenate(times))), 1e3 * cpu)
 
 
 def _open(file: Path, threads: int) -> onnxruntime.InferenceSession:

@@ -57,14 +57,15 @@ def _servers_of_their_own(results: Results) -> Iterator[str]:
 
 
 def _raw_table(results: Results) -> Table:
-    table = Table("model", "best of raw ONNX Runtime", "items/s", "searched, items/s", title="floor of the engine")
+    table = Table(
+        "model", "best of raw ONNX Runtime", "items/s", "CPU ms/item", "searched, items/s", title="floor of the engine"
+    )
     for floor in results.raw.values():
         found = "; ".join(f"{speed.configuration}: {speed.items_per_second:,.0f}" for speed in floor.searched)
-        again = (
-            f" (mean of {len(floor.again)}, {min(floor.again):,.0f} to {max(floor.again):,.0f})" if floor.again else ""
-        )
-        rate = f"{floor.items_per_second:,.1f}{again}"
-        table.add_row(floor.model, str(floor.best), rate, found)
+        again = [speed.items_per_second for speed in floor.again]
+        spread = f" (mean of {len(again)}, {min(again):,.0f} to {max(again):,.0f})" if again else ""
+        rate = f"{floor.items_per_second:,.1f}{spread}"
+        table.add_row(floor.model, str(floor.best), rate, f"{floor.cpu_ms_per_item:.3f}", found)
     return table
 
 
@@ -73,7 +74,7 @@ def _cell_table(results: Results) -> Table:
     for name in ("server", "workload"):
         table.add_column(name)
     numbers = ("items", "callers", "requests/s", "items/s", "of raw", "of echo", "p50 ms", "p95 ms", "p99 ms")
-    for name in (*numbers, "above floors ms", "CPU ms/request", "client", "RSS MiB", "PSS MiB", "checked"):
+    for name in (*numbers, "above floors ms", "CPU ms/request", "engine's", "client", "RSS MiB", "PSS MiB", "checked"):
         table.add_column(name, justify="right")
     previous = ""
     for cell in results.cells:
@@ -87,7 +88,7 @@ def _cell_table(results: Results) -> Table:
 def _add(table: Table, results: Results, cell: Cell) -> None:
     start = (cell.server, cell.workload, str(cell.items), str(cell.callers))
     if math.isnan(cell.requests_per_second):
-        table.add_row(*start, *[""] * 12, f"[red]{cell.problem}[/]")
+        table.add_row(*start, *[""] * 13, f"[red]{cell.problem}[/]")
         return
     table.add_row(
         *start,
@@ -98,6 +99,7 @@ def _add(table: Table, results: Results, cell: Cell) -> None:
         *(f"{value:,.2f}" for value in (cell.p50_ms, cell.p95_ms, cell.p99_ms)),
         _number(results.above_floors_ms(cell), 2) if cell.callers == 1 else "",
         _number(cell.cpu_ms_per_request, 3),
+        _percent(results.engine_share(cell)),
         _number(cell.client_cpu_ms_per_request, 3),
         _number(cell.resident_mib, 0),
         _number(cell.proportional_mib, 0),
@@ -108,7 +110,7 @@ def _add(table: Table, results: Results, cell: Cell) -> None:
 def _open_loop_table(results: Results) -> Table:
     title = "open loops: Poisson arrivals, latency from when a request should have left"
     table = Table("workload", "of capacity", "asked/s", "achieved/s", "p50 ms", "p95 ms", "p99 ms", title=title)
-    for name in ("lost", "wrong", "generator"):
+    for name in ("failed", "wrong", "generator"):
         table.add_column(name)
     for loop in results.open_loops:
         kept = loop.generator
@@ -119,7 +121,7 @@ def _open_loop_table(results: Results) -> Table:
             f"{kept.asked_per_second:,.1f}",
             f"{kept.achieved_per_second:,.1f}",
             *(f"{value:,.2f}" for value in (loop.p50_ms, loop.p95_ms, loop.p99_ms)),
-            str(loop.lost),
+            ", ".join(f"{count} {code}" for code, count in loop.failed.items()) or "0",
             str(loop.wrong),
             f"[red]fell behind, {late}[/]" if kept.behind else late,
         )

@@ -31,8 +31,8 @@ class RawFloor:
 
     model: str
     searched: list[Speed]
-    again: list[float] = field(default_factory=list)
-    """Items a second of the best configuration, measured again before and after each server."""
+    again: list[Speed] = field(default_factory=list)
+    """The best configuration, measured again before and after each server."""
 
     @property
     def best(self) -> Configuration:
@@ -43,7 +43,16 @@ class RawFloor:
     def items_per_second(self) -> float:
         """Of the best configuration, the mean of all measurements but the search where there are others: the best of
         many in a search is in part luck."""
-        return statistics.mean(self.again or [max(speed.items_per_second for speed in self.searched)])
+        return statistics.mean(speed.items_per_second for speed in self._best_speeds)
+
+    @property
+    def cpu_ms_per_item(self) -> float:
+        """Processor time with the best configuration."""
+        return statistics.mean(speed.cpu_ms_per_item for speed in self._best_speeds)
+
+    @property
+    def _best_speeds(self) -> list[Speed]:
+        return self.again or [speed for speed in self.searched if speed.configuration == self.best]
 
     def p50_ms(self, items: int) -> float:
         """Of one run at a time with so many rows, at its best threads."""
@@ -72,7 +81,8 @@ class OpenLoop:
     share: float
     """Of the capacity, which is the most that a closed loop of single items reached."""
     requests: int
-    lost: int
+    failed: dict[str, int]
+    """By the status of gRPC."""
     wrong: int
     p50_ms: float
     p95_ms: float
@@ -130,6 +140,11 @@ class Results:
         floor = self.echo_floor(cell)
         return cell.requests_per_second / floor.requests_per_second if floor else math.nan
 
+    def engine_share(self, cell: Cell) -> float:
+        """Of the processor time of the server, what the engine alone takes; a busy machine changes it little."""
+        floor = self.raw.get(model_of(cell.workload))
+        return cell.items * floor.cpu_ms_per_item / cell.cpu_ms_per_request if floor else math.nan
+
     def above_floors_ms(self, cell: Cell) -> float:
         """The median latency without that of the engine and that of the bare server with the least."""
         raw = self.raw.get(model_of(cell.workload))
@@ -143,9 +158,10 @@ class Results:
         for cell, row in zip(self.cells, plain["cells"], strict=True):
             row |= {"items_per_second": cell.items_per_second, "of_raw": self.of_raw(cell)}
             row |= {"of_echo": self.of_echo(cell), "above_floors_ms": self.above_floors_ms(cell)}
+            row |= {"engine_share": self.engine_share(cell)}
         for name, floor in self.raw.items():
-            best = {"best": str(floor.best), "items_per_second": floor.items_per_second}
-            plain["raw"][name] |= best
+            plain["raw"][name] |= {"best": str(floor.best), "items_per_second": floor.items_per_second}
+            plain["raw"][name] |= {"cpu_ms_per_item": floor.cpu_ms_per_item}
         return json.dumps(_without_nan(plain), indent=2)
 
 

@@ -75,7 +75,7 @@ def _latency(results: Results, cells: _Cells) -> Iterator[Target]:
         above = results.above_floors_ms(cell) if cell else math.nan
         yield _at_most(f"{workload}, 1 caller: p50 above raw ONNX Runtime and bare echo, ms", 0.3, above)
     for workload in ("resnet18", "resnet50", "resnet18-jpeg"):
-        loops = [loop for loop in results.open_loops if loop.workload == workload and not loop.lost + loop.wrong]
+        loops = [loop for loop in results.open_loops if loop.workload == workload and not (loop.failed or loop.wrong)]
         ratio = loops[0].p99_ms / loops[0].p50_ms if loops else math.nan
         yield _at_most(f"{workload}, open loop at 70 % of capacity: p99 / p50", 3.0, ratio)
     reload = results.reload
