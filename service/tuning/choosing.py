@@ -31,6 +31,8 @@ class Choice:
     best: Setting
     """The default itself, where nothing better is sure."""
     default: Setting
+    gain_by_batch: float = 1.0
+    """What other batches alone bring: the best rate of the default's instances and threads, as a multiple."""
     unsure: Setting | None = None
     """What was better in one look only."""
 
@@ -67,7 +69,9 @@ def choose(measured: Measurements, default: Trial) -> Choice | None:
     if not _is_worth_it(best, as_it_is):
         return Choice(as_it_is, as_it_is)
     if _is_sure(best, as_it_is, measured):
-        return Choice(best, as_it_is)
+        same = [found for trial, found in measured.items() if trial.combination == default.combination]
+        by_batch = max(found.rows_per_second for found in same) / as_it_is.rows_per_second
+        return Choice(best, as_it_is, by_batch)
     return Choice(as_it_is, as_it_is, unsure=best)
 
 

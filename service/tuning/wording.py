@@ -65,11 +65,12 @@ def _choice(model: Tuned, choice: Choice) -> Iterator[str]:
         return
     what = f"{best.trial.combination}, batches of up to {best.trial.rows}: {_speed(best)}"
     against = f"{name} ({default.trial.combination}, batches of up to {default.trial.rows}: {_speed(default)})"
+    saved = default.trial.combination.cores - best.trial.combination.cores
+    left = f", and leaves {saved} of the cores to other work" if saved > 0 else ""
     if choice.gain * AS_GOOD <= 1:
-        saved = default.trial.combination.cores - best.trial.combination.cores
-        yield f"{what}, as fast as {against}, and leaves {saved} of the cores to other work."
+        yield f"{what}, as fast as {against}{left}."
     else:
-        yield f"{what}, {choice.gain:.2f} times {against}, since {_reason(choice)}."
+        yield f"{what}, {choice.gain:.2f} times {against}, since {_reason(choice)}{left}."
     yield (
         f"A request of one row takes {_time(best.one_row_seconds)} then, and {_time(default.one_row_seconds)} with "
         f"{name}."
@@ -78,15 +79,15 @@ def _choice(model: Tuned, choice: Choice) -> Iterator[str]:
 
 def _reason(choice: Choice) -> str:
     best, default = choice.best.trial, choice.default.trial
-    if best.combination == default.combination:
-        return "larger batches cost less a row" if best.rows > default.rows else "larger batches cost more a row"
+    if best.combination == default.combination or choice.gain_by_batch**2 >= choice.gain:  # most of it, as a factor
+        return f"batches of {best.rows} cost less a row than those of {default.rows}"
     if best.combination.instances > default.combination.instances:
         if best.combination.cores > default.combination.cores:
-            return "it uses the cores that are idle otherwise"
-        return "runs side by side gain more by a core than one run does"
+            return "another run beside the first uses a core that is idle otherwise"
+        return "a core brings more as a run of its own than as a thread of another run"
     if best.combination.threads > default.combination.threads:
-        return "a run gains more by a core than another run beside it does"
-    return "runs get into each other's way"
+        return "a core brings more as a thread of one run than as a run of its own"
+    return "more at a time only get into each other's way"
 
 
 def _name(model: Tuned) -> str:

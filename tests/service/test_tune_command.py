@@ -76,6 +76,7 @@ def test_the_choice_is_written_and_served(models: Path) -> None:
     assert (
         "2 runs at a time on 1 thread, batches of up to 1: 200 rows/s, 200.00 times the default (1 run at" in got.stdout
     )
+    assert "since a core brings more as a run of its own than as a thread of another run." in got.stdout
     assert f"Written to {models}/moods/config.pbtxt: " in got.stdout.replace("\n", "")
     settings = read_model_settings(models / "moods")
     assert (settings.instances, settings.threads) == (2, 1)

@@ -127,10 +127,15 @@ def test_what_was_faster_in_one_look_only_changes_nothing(looks: tuple[float, ..
 
 def test_what_is_as_good_on_more_cores_changes_nothing() -> None:
     default = Trial(Combination(1, 1), 32)
-    choice = choose({default: rates(92, 92), Trial(Combination(1, 2), 32): rates(96, 96),
+    choice = choose({default: rates(92, 92), Trial(Combination(1, 2), 8): rates(96, 96),
                      Trial(Combination(2, 1), 32): rates(100, 100)}, default)  # fmt: skip
     assert choice is not None
     assert choice.best.trial == default
+
+
+def test_what_smaller_batches_alone_bring_is_known() -> None:
+    assert chosen(outgrows_the_cache).gain_by_batch == pytest.approx(2)
+    assert chosen(gains_nothing_by_threads).gain_by_batch == pytest.approx(1)
 
 
 def test_nothing_is_said_without_the_default() -> None:
