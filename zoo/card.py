@@ -102,6 +102,15 @@ class Quantity(_Part):
     unit: str = ""
 
 
+class PredictionInterval(_Part):
+    """How far from a forecast the future usually lies: forecast - half width <= value <= forecast + half width."""
+
+    coverage: float = Field(gt=0, lt=1)
+    """Share of the future values that should lie inside."""
+    half_widths: Annotated[tuple[tuple[Annotated[float, Field(ge=0)], ...], ...], Field(min_length=1)]
+    """[horizon, targets], physical units."""
+
+
 class SeriesTask(_Part):
     """Forecast: `history` float32 [N, window, features] -> `forecast` [N, horizon, targets], physical units."""
 
@@ -113,6 +122,15 @@ class SeriesTask(_Part):
     step_seconds: int = Field(ge=1)
     time_column: str = ""
     """Name of the time column in the files that it was trained on; helps to read a user's file."""
+    interval: PredictionInterval | None = None
+    """Around each forecast value; None: unknown."""
+
+    @model_validator(mode="after")
+    def _interval_fits(self) -> Self:
+        wanted = [len(self.targets)] * self.horizon_steps
+        if self.interval and [len(row) for row in self.interval.half_widths] != wanted:
+            raise ValueError(f"interval.half_widths must have {self.horizon_steps} rows of {len(self.targets)} numbers")
+        return self
 
 
 Task = Annotated[ImageTask | TextTask | SeriesTask, Field(discriminator="kind")]

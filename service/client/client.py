@@ -8,7 +8,7 @@ with Client("127.0.0.1:8001") as client:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -70,6 +70,12 @@ class Forecast:
     version: int
     times: tuple[datetime, ...]
     values: Mapping[str, tuple[float, ...]]
+    lower: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Lower ends of the prediction intervals; empty where the model has none."""
+    upper: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Upper ends."""
+    coverage: float = 0.0
+    """Share of the future values that should lie between them."""
 
 
 class Client:
@@ -212,4 +218,7 @@ def _timestamp(time: datetime) -> Timestamp:
 
 def _forecast(model: model_pb2.ModelRef, result: prediction_service_pb2.ForecastTable) -> Forecast:
     times = tuple(stamp.ToDatetime(UTC) for stamp in result.times)
-    return Forecast(model.name, model.version, times, {item.name: tuple(item.values) for item in result.columns})
+    values, lower, upper = (
+        {item.name: tuple(item.values) for item in columns} for columns in (result.columns, result.lower, result.upper)
+    )
+    return Forecast(model.name, model.version, times, values, lower, upper, round(result.coverage, 6))

@@ -14,7 +14,7 @@ from service.client.client import Classification, Forecast
 
 
 def to_json(outcome: Outcome) -> str:
-    """One line: `input` with `predictions`, or with `times` and `forecast`, or with `error`."""
+    """One line: `input` with `predictions`, or with `times`, `forecast` and its interval, or with `error`."""
     content: dict[str, object] = {"input": outcome.input}
     match outcome.result:
         case Failure(code, reason, message):
@@ -22,9 +22,11 @@ def to_json(outcome: Outcome) -> str:
         case Classification(model, version, classes):
             scores = [{"label": item.label, "probability": item.probability} for item in classes]
             content |= {"model": model, "version": version, "predictions": scores}
-        case Forecast(model, version, times, values):
+        case Forecast(model, version, times, values, lower, upper, coverage):
             stamps = [_stamp(time) for time in times]
             content |= {"model": model, "version": version, "times": stamps, "forecast": values}
+            if lower:
+                content |= {"lower": lower, "upper": upper, "coverage": coverage}
     return json.dumps(content, ensure_ascii=False)
 
 
@@ -57,16 +59,25 @@ def classification_table(outcomes: list[Outcome]) -> Table:
 
 
 def forecast_table(name: str, forecast: Forecast) -> Table:
-    """One row a step, one column a target."""
+    """One row a step, one column a target, and one beside it for its prediction interval."""
     rows = len(next(iter(forecast.values.values())))
     times = [_stamp(time) for time in forecast.times] or [f"+{step + 1}" for step in range(rows)]
-    table = Table("time", *map(escape, forecast.values), box=None, pad_edge=False, header_style="dim")
+    interval = f"{forecast.coverage:.0%} interval"
+    headings = [text for name in forecast.values for text in ([name, interval] if forecast.lower else [name])]
+    table = Table("time", *map(escape, headings), box=None, pad_edge=False, header_style="dim")
     table.title, table.title_justify, table.title_style = escape(_shorten(name)), "left", "bold"
     for column in table.columns[1:]:
         column.justify = "right"
     for row, time in enumerate(times):
-        table.add_row(time, *(f"{values[row]:,.6g}" for values in forecast.values.values()))
+        table.add_row(time, *(cell for name in forecast.values for cell in _forecast_cells(forecast, name, row)))
     return table
+
+
+def _forecast_cells(forecast: Forecast, name: str, row: int) -> list[str]:
+    value = f"{forecast.values[name][row]:,.6g}"
+    if not forecast.lower:
+        return [value]
+    return [value, f"[dim]{forecast.lower[name][row]:,.6g} to {forecast.upper[name][row]:,.6g}[/]"]
 
 
 def _stamp(time: datetime) -> str:

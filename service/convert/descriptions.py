@@ -89,6 +89,7 @@ def _describe_card(message: model_pb2.ModelDescription, card: Card) -> None:
                     horizon_steps=task.horizon_steps,
                     step_seconds=task.step_seconds,
                     stateful=bool(card.state),
+                    interval_coverage=task.interval.coverage if task.interval else 0,
                 )
             )
 

@@ -94,17 +94,18 @@ def check_end_times(histories: Sequence[prediction_service_pb2.History], task: S
 def forecast_tables(
     forecast_NHT: NDArray[np.float32], task: SeriesTask, histories: Sequence[prediction_service_pb2.History]
 ) -> list[prediction_service_pb2.ForecastTable]:
-    """One table a history, with times where the history has one."""
-    return [
-        prediction_service_pb2.ForecastTable(
-            columns=[
-                prediction_service_pb2.Column(name=target.name, values=values_HT[:, index])
-                for index, target in enumerate(task.targets)
-            ],
-            times=_times(history, task),
-        )
+    """One table a history: with times where the history has one, with intervals where the model has them."""
+    tables = [
+        prediction_service_pb2.ForecastTable(columns=_forecast_columns(values_HT, task), times=_times(history, task))
         for values_HT, history in zip(forecast_NHT, histories, strict=True)
     ]
+    if task.interval:
+        half_widths_HT = np.array(task.interval.half_widths, np.float32)
+        for table, values_HT in zip(tables, forecast_NHT, strict=True):
+            table.lower.extend(_forecast_columns(values_HT - half_widths_HT, task))
+            table.upper.extend(_forecast_columns(values_HT + half_widths_HT, task))
+            table.coverage = task.interval.coverage
+    return tables
 
 
 def read_reading(reading: prediction_service_pb2.Reading, task: SeriesTask) -> NDArray[np.float32]:
@@ -154,6 +155,13 @@ def _columns(history: prediction_service_pb2.History) -> Mapping[str, NDArray[np
             raise InputError("SERIES_COLUMN_DUPLICATE", f"the column {column.name!r} is there twice; send it once")
         columns[column.name] = np.array(column.values, np.float32)
     return columns
+
+
+def _forecast_columns(values_HT: NDArray[np.float32], task: SeriesTask) -> list[prediction_service_pb2.Column]:
+    return [
+        prediction_service_pb2.Column(name=target.name, values=values_HT[:, index])
+        for index, target in enumerate(task.targets)
+    ]
 
 
 def _times(history: prediction_service_pb2.History, task: SeriesTask) -> list[Timestamp]:

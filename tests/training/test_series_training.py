@@ -71,7 +71,8 @@ def test_a_trained_model_forecasts(train: Train, table: Path, tmp_path: Path) ->
     for row in ("this model", "last value", "same time yesterday", "published weather version 1"):
         assert row in result.stdout
     path, card = published(tmp_path)
-    assert card.task == SeriesTask(
+    assert isinstance(card.task, SeriesTask)
+    assert card.task.model_copy(update={"interval": None}) == SeriesTask(
         features=(Quantity(name="temperature", unit="K"),),
         targets=(Quantity(name="temperature", unit="K"),),
         window_steps=48,
@@ -83,6 +84,10 @@ def test_a_trained_model_forecasts(train: Train, table: Path, tmp_path: Path) ->
     mae = {name: card.test_metrics[f"{name}mae"] for name in ("", "same_time_yesterday_", "last_value_")}
     assert mae[""] < mae["same_time_yesterday_"] < mae["last_value_"]
     assert card.test_metrics["test_windows"] == 160 - 24 + 1
+    assert card.task.interval
+    assert card.task.interval.coverage == 0.9
+    assert card.test_metrics["interval_coverage"] == pytest.approx(0.9, abs=0.2)
+    assert "90% prediction intervals cover" in result.stdout
     assert card.reference["temperature"].mean == pytest.approx(290, abs=5)
     assert card.reference["temperature"].distribution
     run = make_run(open_session(path))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.cards import STATE, forecast_card, image_card, stateful_card, text_card
-from zoo.card import Card, parse_card
+from zoo.card import Card, SeriesTask, parse_card
 from zoo.errors import CardError
 
 
@@ -75,3 +75,11 @@ def test_a_state_that_cannot_be(card: Card, state: list[dict[str, Any]], message
 def test_what_is_no_card_is_refused(text: str) -> None:
     with pytest.raises(CardError, match="the card is not valid: card"):
         parse_card(text)
+
+
+def test_a_prediction_interval_fits_its_forecast() -> None:
+    task = forecast_card().task.model_dump()
+    interval = {"coverage": 0.9, "half_widths": [[1.0], [2.0]]}
+    assert SeriesTask.model_validate(task | {"interval": interval}).interval
+    with pytest.raises(ValueError, match="2 rows of 1 numbers"):
+        SeriesTask.model_validate(task | {"interval": interval | {"half_widths": [[1.0, 2.0]]}})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from zoo.card import FORECAST, SERIES_INPUT
 from zoo.golden import Run, Tensors
 
 _DAY_SECONDS = 86_400
+
+Errors = NDArray[np.float32]
+"""Forecast minus what came, of each window, step and target: [windows, horizon, targets], physical units."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,13 @@ class ForecastReport:
     windows: int
     """Number of forecasts."""
 
+    @classmethod
+    def of(cls, errors: Errors) -> Self:
+        """The report of these errors."""
+        absolute = np.abs(errors)
+        rmse = np.sqrt(np.square(absolute).mean(0, dtype=np.float64))
+        return cls(absolute.mean(0, dtype=np.float64), rmse, len(errors))
+
     def mae_of(self, target: int) -> float:
         """Mean absolute error of a target over all steps."""
         return float(self.mae[:, target].mean())
@@ -35,16 +46,19 @@ class ForecastReport:
         return float(np.sqrt(np.square(self.rmse[:, target]).mean()))
 
 
-def forecast_report(run: Run, batches: Iterable[tuple[Tensor, Tensor]]) -> ForecastReport:
+def forecast_errors(run: Run, batches: Iterable[tuple[Tensor, Tensor]]) -> Errors:
     """Run a forecaster over `(history, future)` batches and compare its answers with the future."""
-    absolute: NDArray[np.float64] | float = 0.0
-    squared: NDArray[np.float64] | float = 0.0
-    windows = 0
-    for history, future in batches:
-        error = run({SERIES_INPUT: history.numpy()})[FORECAST].astype(np.float64) - future.numpy()
-        absolute, squared = absolute + np.abs(error).sum(0), squared + np.square(error).sum(0)
-        windows += len(error)
-    return ForecastReport(np.asarray(absolute / windows), np.sqrt(squared / windows), windows)
+    return np.concatenate(
+        [
+            run({SERIES_INPUT: history.numpy()})[FORECAST].astype(np.float32) - future.numpy()
+            for history, future in batches
+        ]
+    )
+
+
+def forecast_report(run: Run, batches: Iterable[tuple[Tensor, Tensor]]) -> ForecastReport:
+    """The report of these errors."""
+    return ForecastReport.of(forecast_errors(run, batches))
 
 
 def naive_forecasters(

@@ -37,6 +37,15 @@ def print_series_run(outcome: SeriesOutcome, repository: Path, console: Console)
     rows = {"this_model": outcome.test} | outcome.baselines
     for index, target in enumerate(task.targets):
         console.print(_error_table(rows, index, f"{target.name}{f' [{target.unit}]' if target.unit else ''}"))
+    if task.interval:
+        shares = ", ".join(
+            f"{covered:.1%} of {target.name}" for covered, target in zip(outcome.covered, task.targets, strict=True)
+        )
+        console.print(
+            f"{task.interval.coverage:.0%} prediction intervals cover {shares} on the test part",
+            highlight=False,
+            soft_wrap=True,
+        )
     console.print(
         f"{outcome.test.windows} forecasts of {task.horizon_steps} steps ({outcome.card.provenance.split})",
         highlight=False,

@@ -48,6 +48,10 @@ class SeriesSettings(RunSettings):
     test_share: float = Field(default=0.2, gt=0, lt=1)
     """Share of the rows, the newest ones, for the test."""
 
+    coverage: float = Field(default=0.9, ge=0, lt=1)
+    """Share of the future values that the prediction intervals should cover; their width is that of the errors on the
+    validation part. 0: no intervals."""
+
     cell: Literal["rnn", "lstm", "gru"] = "gru"
     """Kind of recurrent cell."""
     segment: int | None = Field(default=None, ge=1)

@@ -126,20 +126,22 @@ class TextDetails(_message.Message):
     def __init__(self, labels: _Optional[_Iterable[str]] = ..., max_tokens: _Optional[int] = ..., language: _Optional[str] = ...) -> None: ...
 
 class ForecastDetails(_message.Message):
-    __slots__ = ("features", "targets", "window_steps", "horizon_steps", "step_seconds", "stateful")
+    __slots__ = ("features", "targets", "window_steps", "horizon_steps", "step_seconds", "stateful", "interval_coverage")
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     TARGETS_FIELD_NUMBER: _ClassVar[int]
     WINDOW_STEPS_FIELD_NUMBER: _ClassVar[int]
     HORIZON_STEPS_FIELD_NUMBER: _ClassVar[int]
     STEP_SECONDS_FIELD_NUMBER: _ClassVar[int]
     STATEFUL_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_COVERAGE_FIELD_NUMBER: _ClassVar[int]
     features: _containers.RepeatedCompositeFieldContainer[Quantity]
     targets: _containers.RepeatedCompositeFieldContainer[Quantity]
     window_steps: int
     horizon_steps: int
     step_seconds: int
     stateful: bool
-    def __init__(self, features: _Optional[_Iterable[_Union[Quantity, _Mapping]]] = ..., targets: _Optional[_Iterable[_Union[Quantity, _Mapping]]] = ..., window_steps: _Optional[int] = ..., horizon_steps: _Optional[int] = ..., step_seconds: _Optional[int] = ..., stateful: _Optional[bool] = ...) -> None: ...
+    interval_coverage: float
+    def __init__(self, features: _Optional[_Iterable[_Union[Quantity, _Mapping]]] = ..., targets: _Optional[_Iterable[_Union[Quantity, _Mapping]]] = ..., window_steps: _Optional[int] = ..., horizon_steps: _Optional[int] = ..., step_seconds: _Optional[int] = ..., stateful: _Optional[bool] = ..., interval_coverage: _Optional[float] = ...) -> None: ...
 
 class Quantity(_message.Message):
     __slots__ = ("name", "unit")

@@ -95,12 +95,18 @@ class ForecastResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[_model_pb2.ModelRef, _Mapping]] = ..., results: _Optional[_Iterable[_Union[ForecastTable, _Mapping]]] = ...) -> None: ...
 
 class ForecastTable(_message.Message):
-    __slots__ = ("columns", "times")
+    __slots__ = ("columns", "times", "lower", "upper", "coverage")
     COLUMNS_FIELD_NUMBER: _ClassVar[int]
     TIMES_FIELD_NUMBER: _ClassVar[int]
+    LOWER_FIELD_NUMBER: _ClassVar[int]
+    UPPER_FIELD_NUMBER: _ClassVar[int]
+    COVERAGE_FIELD_NUMBER: _ClassVar[int]
     columns: _containers.RepeatedCompositeFieldContainer[Column]
     times: _containers.RepeatedCompositeFieldContainer[_timestamp_pb2.Timestamp]
-    def __init__(self, columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., times: _Optional[_Iterable[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]]] = ...) -> None: ...
+    lower: _containers.RepeatedCompositeFieldContainer[Column]
+    upper: _containers.RepeatedCompositeFieldContainer[Column]
+    coverage: float
+    def __init__(self, columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., times: _Optional[_Iterable[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]]] = ..., lower: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., upper: _Optional[_Iterable[_Union[Column, _Mapping]]] = ..., coverage: _Optional[float] = ...) -> None: ...
 
 class ForecastStreamRequest(_message.Message):
     __slots__ = ("model", "reading")

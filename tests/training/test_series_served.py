@@ -1,0 +1,84 @@
+"""A trained forecaster on the server: a file of a user in, a forecast with its interval out."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from service.client import Client, Forecast
+from service.client.batches import Outcome
+from service.client.inputs import Target, series_job
+from service.client.render import forecast_table, to_json
+from tests.service.conftest import serving
+from tests.training.test_series_training import weather, write_table
+from training.pipelines.series import SeriesOutcome, train_series
+from training.settings.series import SeriesSettings
+from zoo.card import SeriesTask
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> SeriesOutcome:
+    """A run that published the model `weather`, of two targets and a category."""
+    folder = tmp_path_factory.mktemp("weather")
+    columns = weather(400)
+    columns["wind"] = np.where(columns["sun"] > 100, "SE", "NW")
+    settings = SeriesSettings(
+        data=write_table(folder / "weather.csv", columns),
+        target=["temperature", "sun"],
+        category=["wind"],
+        output=folder / "zoo",
+        runs=folder / "runs",
+        name="weather",
+        window=24,
+        horizon=3,
+        hidden_size=4,
+        epochs=1,
+        coverage=0.8,
+        device="cpu",
+    )
+    return train_series(settings, console=Console(quiet=True))
+
+
+async def ask(outcome: SeriesOutcome) -> tuple[Forecast, float]:
+    """What `menagerie-predict --series weather.csv` gets, and what the model says that it covers."""
+    repository = outcome.published.path.parents[2]
+
+    def call(address: str) -> tuple[Forecast, float]:
+        with Client(address) as client:
+            job = series_job(client, Target("weather"), [repository.parent / "weather.csv"])
+            (answer,) = job.call([item.load() for item in job.items])
+            assert isinstance(answer, Forecast)
+            return answer, client.get_model("weather").forecast.interval_coverage
+
+    async with serving(repository) as calls:
+        return await asyncio.to_thread(call, calls.server.address)
+
+
+async def test_intervals_are_as_wide_as_the_card_says(outcome: SeriesOutcome) -> None:
+    assert isinstance(outcome.card.task, SeriesTask)
+    interval = outcome.card.task.interval
+    assert interval
+    forecast, coverage = await ask(outcome)
+    assert (forecast.coverage, coverage) == (0.8, pytest.approx(0.8))
+    for index, name in enumerate(("temperature", "sun")):
+        half_widths = np.array(interval.half_widths)[:, index]
+        np.testing.assert_allclose(np.subtract(forecast.upper[name], forecast.values[name]), half_widths, rtol=1e-3)
+        np.testing.assert_allclose(np.subtract(forecast.values[name], forecast.lower[name]), half_widths, rtol=1e-3)
+        assert outcome.card.test_metrics[f"interval_coverage_{name}"] == pytest.approx(0.8, abs=0.25)
+
+
+async def test_people_and_scripts_see_them(outcome: SeriesOutcome) -> None:
+    forecast, _ = await ask(outcome)
+    line = json.loads(to_json(Outcome("weather.csv", forecast)))
+    assert line["lower"]["sun"][0] < line["forecast"]["sun"][0] < line["upper"]["sun"][0]
+    assert line["coverage"] == 0.8
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(forecast_table("weather.csv", forecast))
+    text = console.export_text()
+    assert text.count("80% interval") == 2
+    assert f"{forecast.lower['sun'][2]:,.6g} to {forecast.upper['sun'][2]:,.6g}" in text

@@ -1,0 +1,96 @@
+"""A forecaster that reads a whole window at once: trained, exported, gated."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from training.data.series.windows import SeriesParts, Windows
+from training.evaluation.forecasts import forecast_errors
+from training.evaluation.scaled import ScaledLoss, ScaledMeanAbsoluteError
+from training.export.gate import BATCH_SIZES, check_parity
+from training.export.series import export_series, make_torch_run
+from training.fit import FitResult, fit
+from training.models.series import Forecaster
+from training.pipelines.manifests import series_rows
+from training.pipelines.series.made import TOLERANCE, MadeForecaster, Statistics
+from training.runs import TrainingRun
+from training.settings.series import SeriesSettings
+from zoo.card import FORECAST, SERIES_INPUT, Golden, GoldenSample
+from zoo.golden import Run, Tensors
+from zoo.runtime import make_run, open_session
+
+EVALUATION_BATCH = 512
+_GOLDEN_SAMPLES = 3
+_DAY_SECONDS = 86_400
+
+
+def make_windowed(
+    settings: SeriesSettings, data: SeriesParts, statistics: Statistics, run: TrainingRun
+) -> MadeForecaster:
+    """Train a forecaster and export it."""
+    network = _build(settings, data, statistics)
+    run.begin(series_rows(data))
+    result = _fit(network, data, settings, statistics, run)
+    run.say("evaluating and exporting")
+    onnx_bytes = export_series(network, settings.window, len(data.columns))
+    expected, exported = make_torch_run(network), make_run(open_session(onnx_bytes))
+    return MadeForecaster(
+        fit=result,
+        onnx_bytes=onnx_bytes,
+        parity=check_parity(expected, exported, [_gate_batch(data.test, size) for size in BATCH_SIZES]),
+        torch_errors=forecast_errors(expected, data.test.batches(EVALUATION_BATCH)),
+        test_errors=forecast_errors(exported, data.test.batches(EVALUATION_BATCH)),
+        validation_errors=forecast_errors(exported, data.validation.batches(EVALUATION_BATCH)),
+        golden=_make_golden(expected, data.test, statistics[settings.target[0]].std),
+    )
+
+
+def _build(settings: SeriesSettings, data: SeriesParts, statistics: Statistics) -> Forecaster:
+    day = _DAY_SECONDS // data.step_seconds
+    return Forecaster(
+        torch.tensor([statistics[name].mean for name in data.columns]),
+        torch.tensor([statistics[name].std for name in data.columns]),
+        window=settings.window,
+        horizon=settings.horizon,
+        targets=len(settings.target),
+        naive_lag=day if 1 <= day <= settings.window else 1,
+        cell=settings.cell,
+        hidden_size=settings.hidden_size,
+        layers=settings.layers,
+        segment=settings.segment_steps,
+        dropout=settings.dropout,
+    )
+
+
+def _fit(
+    network: Forecaster, data: SeriesParts, settings: SeriesSettings, statistics: Statistics, run: TrainingRun
+) -> FitResult:
+    std_T = torch.tensor([statistics[name].std for name in settings.target])
+    return fit(
+        network,
+        data.train.batches(settings.batch_size, seed=settings.seed, workers=settings.workers),
+        data.validation.batches(EVALUATION_BATCH),
+        settings,
+        loss=ScaledLoss(std_T),
+        metric=ScaledMeanAbsoluteError(std_T),
+        run_folder=run.folder,
+        mode="min",
+        resume=run.resumes,
+        console=run.console,
+    )
+
+
+def _gate_batch(windows: Windows, size: int) -> Tensors:
+    rows = np.linspace(0, len(windows) - 1, size).astype(int).tolist()
+    return {SERIES_INPUT: windows.__getitems__(rows)[0].numpy()}
+
+
+def _make_golden(expected: Run, test: Windows, std: float) -> Golden:
+    """Samples from the test part with the answers of the torch model."""
+    inputs = _gate_batch(test, _GOLDEN_SAMPLES)
+    samples = tuple(
+        GoldenSample(history=tuple(tuple(row) for row in history.tolist()), expected=tuple(forecast.ravel().tolist()))
+        for history, forecast in zip(inputs[SERIES_INPUT], expected(inputs)[FORECAST], strict=True)
+    )
+    return Golden(samples=samples, atol=TOLERANCE * std, rtol=TOLERANCE)
