@@ -6,7 +6,7 @@ import importlib
 
 import typer
 
-COMMANDS = ("image", "text", "series", "pretrained", "quantize")
+COMMANDS = ("image", "text", "series", "pretrained", "compare", "quantize")
 """Modules in `training.commands`, each with a function `command`."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import typer
 from pydantic import ValidationError
@@ -54,7 +54,16 @@ def settings_command(
 def _parameter(name: str, field: FieldInfo, positional: bool) -> inspect.Parameter:
     kind = typer.Argument if positional else typer.Option
     # None stands for "not given": a file may give it, and the model knows its own defaults.
-    return _keyword(name, Annotated[field.annotation | None, kind(help=f"{field.description} {_default(field)}")])  # type: ignore[operator]
+    return _keyword(
+        name, Annotated[_typer_type(field.annotation) | None, kind(help=f"{field.description} {_default(field)}")]
+    )
+
+
+def _typer_type(annotation: Any) -> Any:
+    """typer knows no lists of choices; the model checks the texts."""
+    if get_origin(annotation) is list and get_origin(get_args(annotation)[0]) is Literal:
+        return list[str]
+    return annotation
 
 
 def _default(field: FieldInfo) -> str:

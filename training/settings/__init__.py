@@ -5,13 +5,14 @@ A task adds its own to those of every run by inheritance, so that one flat, vali
 """
 
 from training.settings.base import Settings
-from training.settings.image import ImageSettings
+from training.settings.image import CompareSettings, ImageSettings
 from training.settings.ready import PretrainedSettings, QuantizeSettings
 from training.settings.run import FitSettings, RunSettings
 from training.settings.series import SeriesSettings
 from training.settings.text import TextSettings
 
 __all__ = [
+    "CompareSettings",
     "FitSettings",
     "ImageSettings",
     "PretrainedSettings",

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from training.settings.run import RunSettings
+
+Mode = Literal["freeze", "finetune", "scratch"]
 
 
 class ImageSettings(RunSettings):
@@ -18,7 +20,7 @@ class ImageSettings(RunSettings):
     paths and labels; or the folder of CIFAR-10, MNIST, Fashion-MNIST or CUB-200-2011 as published."""
     backbone: str = "mobilenet_v2"
     """Network: a torchvision name such as resnet18, timm/NAME; small_cnn, small_cnn_plain (no batch norm) or mlp."""
-    mode: Literal["freeze", "finetune", "scratch"] = "finetune"
+    mode: Mode = "finetune"
     """freeze trains only the head, in seconds; finetune everything, the backbone at a lower rate; scratch from random
     weights."""
     weights: str = "pretrained"
@@ -26,7 +28,8 @@ class ImageSettings(RunSettings):
     image_size: int | None = Field(default=None, ge=8, le=1024)
     """Height and width that the network takes, in pixels; default: what its library gives."""
     head_epochs: int = Field(default=10, ge=0)
-    """In finetune mode, epochs that the head trains alone before everything does, on features computed once."""
+    """In finetune mode, epochs that the head trains alone before everything does, on features computed once; in a
+    comparison those of freeze mode, too."""
     backbone_rate: float = Field(default=0.1, gt=0, le=1)
     """Learning rate of the backbone in finetune mode, relative to that of the head."""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
@@ -76,3 +79,20 @@ class ImageSettings(RunSettings):
     def card_settings(self) -> dict[str, str | int | float | bool | None]:
         """As in `RunSettings`; of a file of weights the name."""
         return {**super().card_settings(), "weights": Path(self.weights).name}
+
+
+class CompareSettings(ImageSettings):
+    """Settings of `python -m training compare`."""
+
+    modes: list[Mode] = Field(default=["freeze", "finetune", "scratch"], min_length=1)
+    """Ways of training to compare with the first one; repeat the option for several."""
+    scratch_epochs: int | None = Field(default=None, ge=1)
+    """Epochs from random weights, which need more; default: those of the others."""
+
+    @model_validator(mode="after")
+    def _each_mode_once(self) -> CompareSettings:
+        if len(set(self.modes)) < len(self.modes):
+            raise ValueError(f"modes has one twice: {', '.join(self.modes)}")
+        if self.resume is not None:
+            raise ValueError("resume one of the runs with: python -m training image --resume RUN")
+        return self

@@ -1,0 +1,59 @@
+"""`python -m training compare`, and how sure its differences are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.training.conftest import Result
+from tests.training.pictures import write_pictures
+from training.evaluation.significance import paired_difference, share_interval
+from training.models.backbones import make_backbone
+from zoo.repository import scan
+
+TINY = "timm/test_efficientnet"
+
+
+def test_the_interval_of_a_share_is_wilsons() -> None:
+    # Checked with R: prop.test(x, n, correct = FALSE)$conf.int
+    assert share_interval(90, 100) == pytest.approx((0.8256343, 0.9447708), abs=1e-6)
+    assert share_interval(20, 20) == pytest.approx((0.8388748, 1.0), abs=1e-6)
+    assert share_interval(0, 20).low == 0.0
+
+
+def test_the_paired_difference_counts_what_only_one_gets_right() -> None:
+    ours, other = np.ones(100, bool), np.ones(100, bool)
+    other[:10] = False
+    ours[10:12] = False
+    difference = paired_difference(ours, other)
+    assert difference.mean == pytest.approx(0.08)
+    assert difference.interval.low < 0.08 < difference.interval.high
+    assert difference.p_value == pytest.approx(2 * (1 + 12 + 66) / 2**12)
+    assert paired_difference(ours, ours).p_value == 1.0
+
+
+def test_three_ways_of_training_on_one_split(menagerie_train: Callable[..., Result], tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "pictures", 12)
+    torch.manual_seed(0)
+    save_file(make_backbone(TINY, 7).network.state_dict(), tmp_path / "tiny.safetensors")
+    options = ["--backbone", TINY, "--weights", tmp_path / "tiny.safetensors", "--workers", 0, "--epochs", 1]
+    places = ["--output", tmp_path / "zoo", "--name", "colours", "--runs", tmp_path / "runs"]
+    result = menagerie_train("compare", pictures, *options, *places, "--head-epochs", 1)
+    assert result.exit_code == 0, result.stderr
+    rows = [line.split("│")[1].strip() for line in result.stdout.splitlines() if line.startswith("│")]
+    assert rows == ["freeze", "finetune", "scratch", "majority"]
+    assert [version.name for version in scan(tmp_path / "zoo").versions] == [
+        "colours-finetune",
+        "colours-freeze",
+        "colours-scratch",
+    ]
+    splits = {(next((tmp_path / "runs" / f"colours-{mode}").iterdir()) / "split.csv").read_text() for mode in rows[:3]}
+    assert len(splits) == 1
+    result = menagerie_train("compare", pictures, "--weights", "none", *places)
+    assert result.exit_code == 2
+    assert "--modes freeze starts from trained weights" in result.stderr

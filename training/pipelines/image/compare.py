@@ -1,0 +1,75 @@
+"""Freezing, fine-tuning and training from scratch on one split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from rich.console import Console
+
+from training.errors import SettingsError
+from training.evaluation.significance import Interval, PairedDifference, paired_difference, share_interval
+from training.pipelines.image.train import ImageOutcome, train_image
+from training.settings import CompareSettings, ImageSettings
+from training.settings.image import Mode
+
+
+@dataclass(frozen=True)
+class ComparedMode:
+    """One way of training, on the test part."""
+
+    mode: Mode
+    outcome: ImageOutcome
+    interval: Interval
+    """Of the test accuracy."""
+    difference: PairedDifference | None
+    """Of the test accuracy from that of the first mode; None: it is the first."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All ways of training, in the order of the settings."""
+
+    modes: tuple[ComparedMode, ...]
+    majority: float
+    """Test accuracy of the answer that is always the most frequent class."""
+    split: str
+
+
+def compare(settings: CompareSettings, console: Console | None = None) -> Comparison:
+    """Train one classifier per mode, each published as NAME-MODE, and compare them on the test part.
+
+    Raises:
+        TrainingError: see `training.errors`.
+        ZooError: the name cannot name a model.
+    """
+    console = console or Console(stderr=True)
+    outcomes: dict[Mode, ImageOutcome] = {}
+    for mode in settings.modes:
+        console.print(f"\n{mode}", style="bold")
+        outcomes[mode] = train_image(_settings_of(settings, mode), recipe="python -m training compare", console=console)
+    first = next(iter(outcomes.values()))
+    compared = [
+        ComparedMode(
+            mode,
+            outcome,
+            share_interval(int(outcome.test.correct.sum()), len(outcome.test.correct)),
+            None if outcome is first else paired_difference(outcome.test.correct, first.test.correct),
+        )
+        for mode, outcome in outcomes.items()
+    ]
+    counts = first.test.confusion.sum(1)
+    frequent = np.argmax([first.card.class_shares[label] for label in first.card.class_shares])
+    return Comparison(tuple(compared), float(counts[frequent] / counts.sum()), first.card.provenance.split)
+
+
+def _settings_of(settings: CompareSettings, mode: Mode) -> ImageSettings:
+    values = settings.model_dump(exclude={"modes", "scratch_epochs"})
+    values |= {"mode": mode, "name": f"{settings.name}-{mode}"}
+    if mode == "freeze":
+        values |= {"epochs": settings.head_epochs or settings.epochs}
+    if mode == "scratch":
+        values |= {"weights": "none", "epochs": settings.scratch_epochs or settings.epochs}
+    elif settings.weights == "none":
+        raise SettingsError(f"--modes {mode} starts from trained weights; give --weights pretrained or FILE")
+    return ImageSettings.model_validate(values)
