@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +66,8 @@ class ConfigEdit:
         except OSError as exc:
             raise PackageError(f"{self.path} cannot be written: {exc.strerror}") from exc
         finally:
-            aside.unlink(missing_ok=True)
+            with suppress(OSError):  # on a file system that is read only, there is none to remove
+                aside.unlink()
 
 
 def edit_config(folder: Path, *, instances: int, threads: int | None, on_cpu: bool) -> ConfigEdit:

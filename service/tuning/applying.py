@@ -43,7 +43,7 @@ def set_up(model: Tuned, *, write: bool) -> Setup:
     if not write:
         return Setup(("For config.pbtxt, which --write sets:", *_indented(edit)))
     try:
-        if BUNDLED in model.folder.parents:
+        if BUNDLED.resolve() in model.folder.resolve().parents:
             raise PackageError(f"{edit.path} is part of the installed package; copy the model to a folder of yours")
         edit.write()
     except PackageError as exc:

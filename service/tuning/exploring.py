@@ -89,7 +89,7 @@ class Explorer:
                 trial = Trial(combination, rows)
                 if self.measured and self._machine.now() >= end:
                     return
-                if self._is_short(trial):
+                if self._has_time_for(trial):
                     self._look(trial)
             combinations = [combination for combination in combinations if self._keeps_up(Trial(combination, rows))]
 
@@ -108,15 +108,13 @@ class Explorer:
             if all(self._probe.agrees(outputs, rows) for outputs in answers):
                 self.measured.setdefault(trial, Measurement()).samples.append(sample)
             else:
-                self._fail(
-                    trial, "its answers are not those of one row alone, within the tolerance of the golden samples"
-                )
+                self._fail(trial, "its answers are not those of one row alone, within the tolerance")
 
     def _fail(self, trial: Trial, why: str) -> None:
         self.failed[trial] = why
         self.measured.pop(trial, None)
 
-    def _is_short(self, trial: Trial) -> bool:
+    def _has_time_for(self, trial: Trial) -> bool:
         """Whether a run will not take too much of the time, going by the size before; one row always is."""
         before = [rows for rows in self._sizes if rows < trial.rows]
         if not before:
