@@ -8,6 +8,7 @@ import logging
 import platform
 import signal
 import socket
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from time import perf_counter
@@ -62,7 +63,10 @@ INFERENCE_SERVICE = grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceS
 _REFUSAL_SECONDS = 0.25
 """How long a server that had requests when it was stopped goes on to refuse new ones, before it stops to listen."""
 _OBJECTS_BEFORE_COLLECTION = 50_000
-"""Against Python's 700, which cost a tenth of the time of a small request."""
+"""Requests make no cycles of objects to speak of; Python's 700 cost a tenth of the time of a small one."""
+_SWITCH_SECONDS = 0.0002
+"""How long a thread that ran a batch may wait for the event loop to let go of Python's lock. With Python's 5 ms it waits
+as long as it computed, twice a batch: with 64 callers of a small model the p50 was a quarter longer."""
 _FLUSH_SECONDS = 1.0
 """What gRPC gets to send the last answers, and to end streams."""
 
@@ -275,8 +279,8 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, stop, number)
-    # Requests make no cycles of objects to speak of.
     gc.set_threshold(_OBJECTS_BEFORE_COLLECTION, 20, 20)
+    sys.setswitchinterval(_SWITCH_SECONDS)
     async with Server(settings):
         await stop.wait()
 
