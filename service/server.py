@@ -65,8 +65,8 @@ _REFUSAL_SECONDS = 0.25
 _OBJECTS_BEFORE_COLLECTION = 50_000
 """Requests make no cycles of objects to speak of; Python's 700 cost a tenth of the time of a small one."""
 _SWITCH_SECONDS = 0.0002
-"""How long a thread that ran a batch may wait for the event loop to let go of Python's lock. With Python's 5 ms it waits
-as long as it computed, twice a batch: with 64 callers of a small model the p50 was a quarter longer."""
+"""How long a thread that ran a batch may wait for the event loop to let go of Python's lock. With Python's 5 ms it
+waits as long as it computed, twice a batch: with 64 callers of a small model the p50 was a quarter longer."""
 _FLUSH_SECONDS = 1.0
 """What gRPC gets to send the last answers, and to end streams."""
 
