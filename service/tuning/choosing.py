@@ -53,8 +53,8 @@ def choose(measured: Measurements, default: Trial) -> Choice | None:
 
     Args:
         measured: one row and more, with several combinations.
-        default: what the server does by itself; where that was not measured, the largest batch of its combination is
-            taken for it.
+        default: what the server does by itself; where that was not measured, as its runs are too long, the best of its
+            combination is taken for it.
 
     Returns:
         The choice; None where nothing is known of the default.
@@ -65,7 +65,8 @@ def choose(measured: Measurements, default: Trial) -> Choice | None:
     enough = AS_GOOD * max(measurement.rows_per_second for measurement in measured.values())
     good = [_setting(trial, measured) for trial, found in measured.items() if found.rows_per_second >= enough]
     best = min(good, key=lambda setting: _cost(setting, default.combination))
-    as_it_is = _setting(max(own), measured)
+    best_of_own = max(own, key=lambda trial: measured[trial].rows_per_second)
+    as_it_is = _setting(default if default in measured else best_of_own, measured)
     if not _is_worth_it(best, as_it_is):
         return Choice(as_it_is, as_it_is)
     if _is_sure(best, as_it_is, measured):

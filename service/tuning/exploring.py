@@ -115,12 +115,17 @@ class Explorer:
         self.measured.pop(trial, None)
 
     def _has_time_for(self, trial: Trial) -> bool:
-        """Whether a run will not take too much of the time, going by the size before; one row always is."""
-        before = [rows for rows in self._sizes if rows < trial.rows]
-        if not before:
+        """Whether a run will not take too much of the time, going by the size before; one row never does."""
+        smaller = [rows for rows in self._sizes if rows < trial.rows]
+        if not smaller:
             return True
-        known = self.measured.get(Trial(trial.combination, before[-1]))
-        return known is not None and known.run_seconds * trial.rows / before[-1] <= self._longest_run_seconds
+        before = Trial(trial.combination, smaller[-1])
+        if before in self.measured and not self._is_short(before, trial.rows):
+            self._look(before)  # other work may have spoilt the first look
+        return before in self.measured and self._is_short(before, trial.rows)
+
+    def _is_short(self, measured: Trial, rows: int) -> bool:
+        return self.measured[measured].run_seconds * rows / measured.rows <= self._longest_run_seconds
 
     def _keeps_up(self, trial: Trial) -> bool:
         """Whether larger batches are worth a try; a second look decides, as other work may have spoilt the first."""
@@ -136,9 +141,10 @@ class Explorer:
         return combination == self._default.combination or max(own, default=0.0) >= HOPELESS * best
 
     def _contenders(self) -> list[Trial]:
-        """What may still be the best, what the server does, and one row alone with each of them."""
+        """What may still be the best; what the server does, with all batches, as it must not lose by bad luck; and one
+        row alone with each combination of these."""
         best = max((measurement.rows_per_second for measurement in self.measured.values()), default=0.0)
         good = {trial for trial, found in self.measured.items() if found.rows_per_second >= CONTENDING * best}
-        good |= {self._default, Trial(self._default.combination, self._sizes[0])}
+        good |= {Trial(self._default.combination, rows) for rows in self._sizes if rows <= self._default.rows}
         good |= {Trial(trial.combination, self._sizes[0]) for trial in good}
         return [trial for trial in self.measured if trial in good]
