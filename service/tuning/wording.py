@@ -79,7 +79,8 @@ def _choice(model: Tuned, choice: Choice) -> Iterator[str]:
 
 def _reason(choice: Choice) -> str:
     best, default = choice.best.trial, choice.default.trial
-    if best.combination == default.combination or choice.gain_by_batch**2 >= choice.gain:  # most of it, as a factor
+    mostly_by_batch = best.combination == default.combination or choice.gain_by_batch**2 >= choice.gain
+    if mostly_by_batch and best.rows != default.rows:
         return f"batches of {best.rows} cost less a row than those of {default.rows}"
     if best.combination.instances > default.combination.instances:
         if best.combination.cores > default.combination.cores:

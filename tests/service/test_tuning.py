@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from service.backend.device import CPU
 from service.tuning.choosing import Choice, choose, common_rows
 from service.tuning.trials import Combination, Measurement, Measurements, Sample, Trial
+from service.tuning.tuner import Tuned
+from service.tuning.wording import explain
 from tests.service.simulated import SimulatedMachine, explore
+from zoo.repository import ModelVersion
 
 ROW = 0.001
 DEFAULT = Trial(Combination(2, 1), 32)
@@ -140,6 +145,45 @@ def test_what_smaller_batches_alone_bring_is_known() -> None:
 
 def test_nothing_is_said_without_the_default() -> None:
     assert choose({Trial(Combination(1, 1), 1): rates(1)}, DEFAULT) is None
+
+
+ONE, TWO_THREADS, TWO_RUNS = Combination(1, 1), Combination(2, 1), Combination(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("best", "rate", "words"),
+    [
+        (Trial(TWO_THREADS, 32), 100, "The default is as good: 1 run at a time on 2 threads, 100 rows/s"),
+        (
+            Trial(ONE, 32),
+            98,
+            "as fast as the default (1 run at a time on 2 threads, batches of up to 32: 100 rows/s), ",
+        ),
+        (Trial(ONE, 32), 98, "and leaves 1 of the cores to other work."),
+        (
+            Trial(TWO_RUNS, 32),
+            150,
+            "150 rows/s, 1.50 times the default (1 run at a time on 2 threads, batches of up to",
+        ),
+        (Trial(TWO_RUNS, 32), 150, "since a core brings more as a run of its own than as a thread of another run."),
+        (Trial(TWO_THREADS, 8), 150, "since batches of 8 cost less a row than those of 32."),
+        (Trial(ONE, 32), 150, "since more at a time only get into each other's way, and leaves 1 of the cores to"),
+    ],
+)
+def test_a_choice_is_explained(best: Trial, rate: float, words: str) -> None:
+    measured = {DEFAULT: rates(100, 100), best: rates(rate, rate)}
+    tuned = Tuned(
+        version=ModelVersion("model", 1, Path("model/1/model.onnx")),
+        device=CPU,
+        sizes=(8, 32),
+        free_batch=True,
+        configured=False,
+        default=DEFAULT,
+        measured=measured,
+        failed={},
+        choice=choose(measured, DEFAULT),
+    )
+    assert words in " ".join(explain(tuned))
 
 
 @pytest.mark.parametrize(
