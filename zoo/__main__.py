@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from rich.table import Table
 
 from zoo import BUNDLED
 from zoo.card import Card, ImageTask, SeriesTask, TextTask
+from zoo.catalog import find_entries, read_catalog
 from zoo.errors import RepositoryError, ZooError
 from zoo.package import read_card
 from zoo.repository import ModelVersion, Problem, scan
@@ -87,6 +89,31 @@ def verify(
         console.print(f"[red]{escape(problem.name)}[/]: {escape(problem.reason)}", soft_wrap=True)
     if failed or problems:
         raise typer.Exit(1)
+
+
+@app.command()
+def catalog(
+    words: Annotated[list[str] | None, typer.Argument(metavar="[WORD]...", help="Words to find, e.g. resnet.")] = None,
+    max_gflops: Annotated[float | None, typer.Option(help="Leave out what costs more, in 1e9 multiply-adds.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List backbones for `python -m training image --backbone`, the most accurate first.
+
+    Accuracy is the published top-1 on ImageNet-1K; * marks the weights that --weights pretrained takes.
+    """
+    found = find_entries(read_catalog(), words or (), max_gflops)
+    if as_json:
+        console.print_json(json.dumps([asdict(entry) for entry in found]))
+        return
+    table = Table("backbone", "weights", "family", box=None, pad_edge=False)
+    for heading in ("top-1 %", "at px", "input px", "params M", "GFLOPs"):
+        table.add_column(heading, justify="right")
+    table.add_column("licence")
+    for entry in found:
+        numbers = (entry.top1, entry.measured_px, entry.input_px, entry.parameters_millions, entry.gflops)
+        mark = " *" if entry.default else ""
+        table.add_row(entry.backbone, entry.weights + mark, entry.family, *map(str, numbers), entry.licence)
+    console.print(table if found else f"no backbone with {' '.join(words or ())} is listed; timm has more than these")
 
 
 def _verify(chosen: ModelVersion) -> str:

@@ -7,13 +7,15 @@ import pickle
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 
 from training.errors import BackboneError, WeightsError
-from training.models.backbones import Backbone, head_name, library_labels, make_backbone
+from training.models.backbones import Backbone, head_name, library_labels, make_backbone, torchvision_names
 from training.models.layers import batch_norm_is_folded
 from training.models.weights import load_weights, read_weights
+from zoo.catalog import read_catalog
 
 
 @pytest.fixture(scope="module")
@@ -133,3 +135,11 @@ def test_real_files_load_or_say_what_is_missing(shared_data: Path) -> None:
     checkpoint, notes = read_weights(shared_data / "weights_cifar10_resnets" / "resnet20-12fca82f.th")
     assert "conv1.weight" in checkpoint
     assert notes == ("SHA-256 12fca82f in the file name is right",)
+
+
+def test_every_backbone_of_the_catalog_can_be_asked_for() -> None:
+    known = set(torchvision_names())
+    for entry in read_catalog():
+        name = entry.backbone
+        assert name in known or timm.is_model(name.removeprefix("timm/").partition(".")[0]), name
+    assert make_backbone("timm/resnet10t.c3_in1k", 3).name == "timm/resnet10t.c3_in1k"
