@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from zoo.calendar import PERIODS, calendar_column
 from zoo.card import SeriesTask
 from zoo.errors import InputError
 
@@ -38,6 +39,30 @@ def prepare_history(columns: Mapping[str, ArrayLike], task: SeriesTask) -> NDArr
             "fill missing values before sending",
         )
     return history
+
+
+def add_calendar(
+    columns: Mapping[str, ArrayLike], task: SeriesTask, end_seconds: float | None
+) -> Mapping[str, ArrayLike]:
+    """Add the columns of the calendar that the model reads and the caller did not send.
+
+    Args:
+        columns: as sent.
+        task: of the model.
+        end_seconds: time of the newest row, in seconds since 1970; None: unknown.
+
+    Raises:
+        InputError: SERIES_TIME_MISSING.
+    """
+    wanted = [item.name for item in task.features if item.name in PERIODS and item.name not in columns]
+    if not wanted:
+        return columns
+    if end_seconds is None:
+        text = f"the model reads {wanted[0]!r}; send the time of the newest row, or a column of that name"
+        raise InputError("SERIES_TIME_MISSING", text)
+    rows = max((len(np.atleast_1d(column)) for column in columns.values()), default=0)
+    stamps = end_seconds - task.step_seconds * np.arange(rows - 1, -1, -1.0)
+    return {**columns, **{name: calendar_column(name, stamps) for name in wanted}}
 
 
 def _check_columns(columns: Mapping[str, object], features: list[str]) -> None:

@@ -8,14 +8,14 @@ from functools import partial
 
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from menagerie.v1 import model_pb2, prediction_service_pb2
 from service.errors import RequestError
 from service.models.served_model import ReadColumns
 from zoo.card import SeriesTask
 from zoo.errors import InputError
-from zoo.series import prepare_history
+from zoo.series import add_calendar, prepare_history
 
 DEFAULT_TOP_K = 5
 
@@ -75,9 +75,9 @@ def classifications(
     ]
 
 
-def column_readers(histories: Sequence[prediction_service_pb2.History]) -> list[ReadColumns]:
+def column_readers(histories: Sequence[prediction_service_pb2.History], task: SeriesTask) -> list[ReadColumns]:
     """How to read each table, later and elsewhere."""
-    return [partial(_columns, history) for history in histories]
+    return [partial(_columns, history, task) for history in histories]
 
 
 def check_end_times(histories: Sequence[prediction_service_pb2.History], task: SeriesTask) -> None:
@@ -114,13 +114,15 @@ def read_reading(reading: prediction_service_pb2.Reading, task: SeriesTask) -> N
     Raises:
         RequestError: a feature is missing, unknown or not finite, or the time is none.
     """
+    time = reading.HasField("time")
+    if time:
+        _check_time("reading.time", reading.time, task)
     columns = {name: np.array([value], np.float32) for name, value in reading.values.items()}
     try:
-        row: NDArray[np.float32] = prepare_history(columns, task.model_copy(update={"window_steps": 1}))[0]
+        known = add_calendar(columns, task, reading.time.ToNanoseconds() / 1e9 if time else None)
+        row: NDArray[np.float32] = prepare_history(known, task.model_copy(update={"window_steps": 1}))[0]
     except InputError as exc:
         raise RequestError("reading.values", str(exc), reason=exc.reason) from exc
-    if reading.HasField("time"):
-        _check_time("reading.time", reading.time, task)
     return row
 
 
@@ -148,13 +150,13 @@ def _check_time(field: str, time: Timestamp, task: SeriesTask) -> None:
         raise RequestError(field, text, reason="INVALID_TIME") from exc
 
 
-def _columns(history: prediction_service_pb2.History) -> Mapping[str, NDArray[np.float32]]:
-    columns: dict[str, NDArray[np.float32]] = {}
+def _columns(history: prediction_service_pb2.History, task: SeriesTask) -> Mapping[str, ArrayLike]:
+    columns: dict[str, ArrayLike] = {}
     for column in history.columns:
         if column.name in columns:
             raise InputError("SERIES_COLUMN_DUPLICATE", f"the column {column.name!r} is there twice; send it once")
         columns[column.name] = np.array(column.values, np.float32)
-    return columns
+    return add_calendar(columns, task, history.end_time.ToNanoseconds() / 1e9 if history.HasField("end_time") else None)
 
 
 def _forecast_columns(values_HT: NDArray[np.float32], task: SeriesTask) -> list[prediction_service_pb2.Column]:

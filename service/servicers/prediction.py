@@ -62,7 +62,8 @@ class PredictionServicer(prediction_service_pb2_grpc.PredictionServiceServicer):
             task = model.task(SeriesTask)
             predictions.check_items("histories", len(request.histories), self._max_items)
             predictions.check_end_times(request.histories, task)
-            forecast = await model.forecast(predictions.column_readers(request.histories), deadline_of(context))
+            readers = predictions.column_readers(request.histories, task)
+            forecast = await model.forecast(readers, deadline_of(context))
             with model.metrics.timed("encode"):
                 results = predictions.forecast_tables(forecast, task, request.histories)
                 return ForecastResponse(model=_reference(model), results=results)

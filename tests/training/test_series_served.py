@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from datetime import UTC, datetime
 
+import grpc
 import numpy as np
 import pytest
 from rich.console import Console
 
+from menagerie.v1 import prediction_service_pb2 as prediction
 from service.client import Client, Forecast
 from service.client.batches import Outcome
 from service.client.inputs import Target, series_job
@@ -23,7 +26,7 @@ from zoo.card import SeriesTask
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> SeriesOutcome:
-    """A run that published the model `weather`, of two targets and a category."""
+    """A run that published the model `weather`, of two targets, a category and the hour."""
     folder = tmp_path_factory.mktemp("weather")
     columns = weather(400)
     columns["wind"] = np.where(columns["sun"] > 100, "SE", "NW")
@@ -31,6 +34,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> SeriesOutcome:
         data=write_table(folder / "weather.csv", columns),
         target=["temperature", "sun"],
         category=["wind"],
+        calendar="hour",
         output=folder / "zoo",
         runs=folder / "runs",
         name="weather",
@@ -82,3 +86,20 @@ async def test_people_and_scripts_see_them(outcome: SeriesOutcome) -> None:
     text = console.export_text()
     assert text.count("80% interval") == 2
     assert f"{forecast.lower['sun'][2]:,.6g} to {forecast.upper['sun'][2]:,.6g}" in text
+
+
+async def test_the_hour_is_that_of_the_newest_row(outcome: SeriesOutcome) -> None:
+    sample = outcome.card.golden.samples[0]
+    assert sample.history
+    names = [feature.name for feature in outcome.card.task.features]
+    columns = dict(zip(names, np.array(sample.history).T, strict=True))
+    hours = columns.pop("time:hour")
+    history = prediction.History(columns=[prediction.Column(name=name, values=v) for name, v in columns.items()])
+    async with serving(outcome.published.path.parents[2]) as calls:
+        with pytest.raises(grpc.aio.AioRpcError, match="send the time of the newest row") as error:
+            await calls.forecast(history, model="weather")
+        assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        history.end_time.FromDatetime(datetime(2024, 5, 1, int(hours[-1]), tzinfo=UTC))
+        (table,) = (await calls.forecast(history, model="weather")).results
+    got = np.array([column.values for column in table.columns]).T.ravel()
+    np.testing.assert_allclose(got, sample.expected, rtol=1e-3, atol=outcome.card.golden.atol)

@@ -104,8 +104,10 @@ def test_a_trained_model_forecasts(train: Train, table: Path, tmp_path: Path) ->
         ("--cell", "lstm", "--layers", 2, "--segment", 6),
         ("--cell", "rnn", "--segment", 1, "--window", 7, "--horizon", 1),
         ("--window", 24, "--horizon", 30, "--season", 12),
+        ("--network", "encoder_decoder", "--cell", "lstm", "--scaling", "minmax", "--horizon", 5),
+        ("--network", "encoder_decoder", "--calendar", "hour,weekday", "--recurrent-dropout", 0.2, "--layers", 2),
     ],
-    ids=["lstm in segments", "next step", "horizon over the window"],
+    ids=["lstm in segments", "next step", "horizon over the window", "encoder and decoder", "calendar"],
 )
 def test_every_kind_of_network_is_published(
     train: Train, table: Path, tmp_path: Path, options: tuple[object, ...]
@@ -113,9 +115,18 @@ def test_every_kind_of_network_is_published(
     result = train(table, "--target", "temperature", "--epochs", 1, *options)
     assert result.exit_code == 0, result.stderr
     assert ("same time last season" in result.stdout) == ("--season" in options)
-    _, card = published(tmp_path)
+    path, card = published(tmp_path)
     assert isinstance(card.task, SeriesTask)
     assert len(card.golden.samples[0].expected) == card.task.horizon_steps
+    assert {"linear_mae", "last_value_mae", "mae_scaled"} <= card.test_metrics.keys()
+    if "--calendar" in options:
+        assert [feature.name for feature in card.task.features] == ["temperature", "time:hour", "time:weekday"]
+        history = np.array([sample.history for sample in card.golden.samples], np.float32)
+        run = make_run(open_session(path))
+        expected = run({"history": history})["forecast"]
+        np.testing.assert_allclose(
+            run({"history": history + np.array([0, 24, 7], np.float32)})["forecast"], expected, rtol=1e-4
+        )
 
 
 def test_several_targets_and_a_feature(train: Train, tmp_path: Path) -> None:
@@ -174,6 +185,7 @@ def test_a_table_without_times_needs_a_step(train: Train, tmp_path: Path) -> Non
         (("--target", "temperature", "--horizon", 700), ["part has", "horizon 700", "shorten them"]),
         (("--target", "temperature", "--window", 100, "--segment", 7), ["segment 7 does not divide window 100"]),
         (("--target", "temperature", "--feature", "temperature"), ["'temperature' is named twice"]),
+        (("--target", "temperature", "--calendar", "hour,moon"), ["'moon' is not known; choose from hour, weekday"]),
         (("--target", "temperature", "--unit", "rain=mm"), ["unit of 'rain'"]),
         (("--target", "temperature", "--time-column", "date"), ["'date'"]),
         (("--target", "still"), ["column 'still' is 3 in the whole training part"]),

@@ -79,6 +79,14 @@ def test_a_value_that_looks_like_a_sentinel_is_kept_and_told(tmp_path: Path) -> 
     ]
 
 
+def test_the_calendar_is_made_from_the_times(tmp_path: Path) -> None:
+    path = write(tmp_path, "t,v\n2024-02-29 23:30,1\n2024-12-31 12:00,2\n1969-12-31 00:00,3\n")
+    table = read_table(path, ["time:weekday", "v", "time:hour", "time:yearday"])
+    np.testing.assert_array_equal(table.values, [[2, 3, 0, 364], [3, 1, 23.5, 59], [1, 2, 12, 365]])
+    with pytest.raises(InputError, match=r"'time:hour' is made from times, and the file has none"):
+        read_table(write(tmp_path, "v\n1\n2\n"), ["v", "time:hour"])
+
+
 def test_the_real_weather_file_has_missing_values_and_words(shared_data: Path) -> None:
     path = shared_data / "ts_beijing_pm25" / "pollution.csv"
     times = {"time_column": "year,month,day,hour", "time_format": "%Y,%m,%d,%H"}

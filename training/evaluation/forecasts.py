@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -40,6 +40,14 @@ class ForecastReport:
     def mae_of(self, target: int) -> float:
         """Mean absolute error of a target over all steps."""
         return float(self.mae[:, target].mean())
+
+    def scaled_mae(self, std: Sequence[float]) -> float:
+        """Mean absolute error over all steps and targets, in standard deviations of the targets."""
+        return float((self.mae / std).mean())
+
+    def scaled_mse(self, std: Sequence[float]) -> float:
+        """Mean squared error likewise."""
+        return float(np.square(self.rmse / std).mean())
 
     def rmse_of(self, target: int) -> float:
         """Root mean squared error of a target over all steps."""

@@ -7,13 +7,17 @@ is behind the end of a sequence, so an answer never depends on its neighbours in
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 CellKind = Literal["rnn", "lstm", "gru"]
+State = tuple[Tensor, ...]
+"""What layers of one direction remember: [layers, N, hidden]; of an LSTM two of these, the second is that of its cells.
+"""
 
 _MODULES: dict[CellKind, type[nn.RNN | nn.LSTM | nn.GRU]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 # Where ONNX wants each gate among PyTorch's: LSTM i,f,g,o -> i,o,f,c; GRU r,z,n -> z,r,h.
@@ -31,6 +35,9 @@ class Recurrent(nn.Module):
         layers: how many are stacked.
         bidirectional: also read each sequence backwards, from its own end; outputs are concatenated.
         dropout: between stacked layers, in training.
+        recurrent_dropout: of the state on its way from step to step, in training; one mask for all steps and the whole
+            batch (Y. Gal and Z. Ghahramani, 2016), applied to the columns of the weights, so that the kernel stays
+            fused.
     """
 
     def __init__(
@@ -42,10 +49,12 @@ class Recurrent(nn.Module):
         layers: int = 1,
         bidirectional: bool = False,
         dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.cell: CellKind = cell
         self.hidden_size = hidden_size
+        self.recurrent_dropout = recurrent_dropout
         self.directions = 2 if bidirectional else 1
         self.output_size = hidden_size * self.directions
         self.stack = _MODULES[cell](
@@ -70,10 +79,37 @@ class Recurrent(nn.Module):
         if torch.onnx.is_in_onnx_export():
             return self._forward_onnx(inputs_NTF, lengths_N)
         if lengths_N is None:
-            outputs: Tensor = self.stack(inputs_NTF)[0]
+            outputs: Tensor = self._run(inputs_NTF)[0]
             return outputs
         packed = pack_padded_sequence(inputs_NTF, lengths_N.cpu(), batch_first=True, enforce_sorted=False)
-        return pad_packed_sequence(self.stack(packed)[0], batch_first=True, total_length=inputs_NTF.shape[1])[0]
+        return pad_packed_sequence(self._run(packed)[0], batch_first=True, total_length=inputs_NTF.shape[1])[0]
+
+    def carry(self, inputs_NTF: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Run layers of one direction on from a state.
+
+        Args:
+            inputs_NTF: [N, T, input_size].
+            state: after the step before; None: zeros.
+
+        Returns:
+            The last layer's outputs [N, T, hidden_size], and the state after the last step.
+        """
+        assert self.directions == 1, "a layer that reads backwards begins at the end. This is a bug."
+        if torch.onnx.is_in_onnx_export():
+            return self._carry_onnx(inputs_NTF, state)
+        before = state if state is None or self.cell == "lstm" else state[0]
+        outputs, after = self._run(inputs_NTF, before)
+        return outputs, after if self.cell == "lstm" else (after,)
+
+    def _run(self, *arguments: Any) -> Any:
+        if not (self.training and self.recurrent_dropout):
+            return self.stack(*arguments)
+        weights = {name: weight for name, weight in self.stack.named_parameters() if name.startswith("weight_hh")}
+        masked = {
+            name: weight * nn.functional.dropout(torch.ones_like(weight[0]), self.recurrent_dropout)
+            for name, weight in weights.items()
+        }
+        return functional_call(self.stack, masked, arguments)
 
     def _forward_onnx(self, inputs_NTF: Tensor, lengths_N: Tensor | None) -> Tensor:
         lengths = None if lengths_N is None else lengths_N.to(torch.int32)
@@ -82,20 +118,40 @@ class Recurrent(nn.Module):
             states_TNF = self._onnx_layer(layer, states_TNF, lengths)
         return states_TNF.transpose(0, 1)
 
+    def _carry_onnx(self, inputs_NTF: Tensor, state: State | None) -> tuple[Tensor, State]:
+        states_TNF, after = inputs_NTF.transpose(0, 1), list[State]()
+        for layer in range(self.stack.num_layers):
+            before = () if state is None else tuple(part[layer].unsqueeze(0) for part in state)
+            states_TNF, *last = self._onnx_node(layer, states_TNF, None, before)
+            states_TNF = states_TNF.squeeze(1)
+            after.append(tuple(last))
+        return states_TNF.transpose(0, 1), tuple(torch.cat(parts) for parts in zip(*after, strict=True))
+
     def _onnx_layer(self, layer: int, inputs_TNF: Tensor, lengths_N: Tensor | None) -> Tensor:
+        states_TDNH = self._onnx_node(layer, inputs_TNF, lengths_N)[0]
+        return states_TDNH.transpose(1, 2).flatten(2)
+
+    def _onnx_node(self, layer: int, inputs_TNF: Tensor, lengths_N: Tensor | None, state: State = ()) -> list[Tensor]:
+        """Outputs [T, D, N, H], then the last ones [D, N, H], then for an LSTM its cells likewise."""
         steps, batch = inputs_TNF.shape[:2]
-        direction = "bidirectional" if self.directions == 2 else "forward"
+        last = [self.directions, batch, self.hidden_size]
+        shapes = [[steps, *last], last, last][: 3 if self.cell == "lstm" else 2]
         # linear_before_reset: as PyTorch and cuDNN compute a GRU.
         of_gru = {"linear_before_reset": 1} if self.cell == "gru" else {}
-        states_TDNH = torch.onnx.ops.symbolic_multi_out(
-            self.cell.upper(),
-            [inputs_TNF, *self._onnx_weights(layer), lengths_N],
-            {"hidden_size": self.hidden_size, "direction": direction, **of_gru},
-            dtypes=[inputs_TNF.dtype],
-            shapes=[[steps, self.directions, batch, self.hidden_size]],
-            version=_OPSET,
-        )[0]
-        return states_TDNH.transpose(1, 2).flatten(2)
+        return list(
+            torch.onnx.ops.symbolic_multi_out(
+                self.cell.upper(),
+                [inputs_TNF, *self._onnx_weights(layer), lengths_N, *state],
+                {
+                    "hidden_size": self.hidden_size,
+                    "direction": "bidirectional" if self.directions == 2 else "forward",
+                    **of_gru,
+                },
+                dtypes=[inputs_TNF.dtype] * len(shapes),
+                shapes=shapes,
+                version=_OPSET,
+            )
+        )
 
     def _onnx_weights(self, layer: int) -> list[Tensor]:
         """W [D, gates * H, F], R [D, gates * H, H], B [D, 2 * gates * H] of one layer."""

@@ -2,71 +2,177 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from training.models.recurrent import CellKind, Recurrent
 
 
-class Forecaster(nn.Module):
-    """History [N, window, F] -> forecast [N, horizon, targets], both in physical units; targets come first in F.
-
-    All steps are forecast at once (direct multi-step), as the sum of a linear map of the target's own past, which
-    starts as a naive forecast, and a recurrent network that reads the past in segments (S. Lin et al., "SegRNN",
-    2023): a week of hours is 7 steps of 24 then, which trains faster and remembers better than 168 steps of one.
+class Scaler(nn.Module):
+    """Physical units [.., F] to what a network reads [.., size], and forecasts of the targets back.
 
     Args:
-        mean_F: of the training part.
-        std_F: of the training part; positive.
-        window: steps of past.
+        offset_F: subtracted from each column; targets come first.
+        scale_F: what each column is then divided by; positive.
+        periods: columns that run in a circle, such as hours of a day, and where they begin again; none is a target.
+            They become sine and cosine, behind all other columns.
+    """
+
+    def __init__(self, offset_F: Tensor, scale_F: Tensor, periods: Mapping[int, float] | None = None) -> None:
+        super().__init__()
+        cyclic = sorted(periods or {})
+        self.plain = [column for column in range(len(offset_F)) if column not in cyclic]
+        self.cyclic = cyclic
+        self.size = len(self.plain) + 2 * len(cyclic)
+        self.register_buffer("offset_P", offset_F[self.plain])
+        self.register_buffer("scale_P", scale_F[self.plain])
+        self.register_buffer("frequency_C", torch.tensor([2 * math.pi / (periods or {})[column] for column in cyclic]))
+        self.offset_P: Tensor
+        self.scale_P: Tensor
+        self.frequency_C: Tensor
+
+    def forward(self, history: Tensor) -> Tensor:
+        """Scale."""
+        if not self.cyclic:
+            scaled: Tensor = (history - self.offset_P) / self.scale_P
+            return scaled
+        plain = (history[..., self.plain] - self.offset_P) / self.scale_P
+        angles = history[..., self.cyclic] * self.frequency_C
+        return torch.cat([plain, angles.sin(), angles.cos()], dim=-1)
+
+    def back(self, forecast: Tensor) -> Tensor:
+        """Targets [.., targets] in physical units."""
+        targets = forecast.shape[-1]
+        return forecast * self.scale_P[:targets] + self.offset_P[:targets]
+
+
+class DirectNetwork(nn.Module):
+    """Scaled past [N, window, size] -> [N, horizon, targets]: all steps at once from the state after the last segment.
+
+    A week of hours is 7 segments of 24, which trains faster and remembers better than 168 steps of one (S. Lin et al.,
+    "SegRNN", 2023).
+
+    Args:
+        size: columns.
         horizon: steps of future.
         targets: number of columns to forecast.
-        naive_lag: the linear map starts as "the same as so many steps before"; at most the window.
-        cell, hidden_size, layers, dropout: of the recurrent layers.
+        cell, hidden_size, layers, dropout, recurrent_dropout: of the recurrent layers.
         segment: steps that the cell reads at once; divides the window.
     """
 
     def __init__(
         self,
-        mean_F: Tensor,
-        std_F: Tensor,
-        *,
-        window: int,
+        size: int,
         horizon: int,
         targets: int,
-        naive_lag: int = 1,
+        *,
         cell: CellKind = "gru",
         hidden_size: int = 128,
         layers: int = 1,
         segment: int = 1,
         dropout: float = 0.1,
+        recurrent_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.register_buffer("mean_F", mean_F)
-        self.register_buffer("std_F", std_F)
-        self.mean_F: Tensor
-        self.std_F: Tensor
-        self.window, self.horizon, self.targets, self.segment = window, horizon, targets, segment
-        self.embed = nn.Sequential(nn.Linear(segment * len(mean_F), hidden_size), nn.ReLU())
-        self.recurrent = Recurrent(cell, hidden_size, hidden_size, layers=layers, dropout=dropout)
-        self.head = nn.Sequential(
-            nn.Dropout(dropout),
-            nn.Linear(hidden_size, hidden_size),
-            nn.ReLU(),
-            nn.Linear(hidden_size, horizon * targets),
+        self.horizon, self.targets, self.segment = horizon, targets, segment
+        self.embed = nn.Sequential(nn.Linear(segment * size, hidden_size), nn.ReLU())
+        self.recurrent = Recurrent(
+            *(cell, hidden_size, hidden_size), layers=layers, dropout=dropout, recurrent_dropout=recurrent_dropout
         )
+        self.head = _head(hidden_size, horizon * targets, dropout)
+
+    def forward(self, scaled_NTF: Tensor) -> Tensor:
+        """Forecast."""
+        states_NSH = self.recurrent(_embed_segments(self.embed, scaled_NTF, self.segment))
+        forecast_NHT: Tensor = self.head(states_NSH[:, -1]).reshape(-1, self.horizon, self.targets)
+        return forecast_NHT
+
+
+class EncoderDecoder(nn.Module):
+    """The same, step by step: a decoder goes on from the state of the encoder and knows which step it is at.
+
+    The decoder reads a learned vector for each step instead of its last answer: so errors do not feed themselves, there
+    is nothing to force in training, and the whole future is one fused kernel. Arguments as of `DirectNetwork`.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        horizon: int,
+        targets: int,
+        *,
+        cell: CellKind = "gru",
+        hidden_size: int = 128,
+        layers: int = 1,
+        segment: int = 1,
+        dropout: float = 0.1,
+        recurrent_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.segment = segment
+        self.embed = nn.Sequential(nn.Linear(segment * size, hidden_size), nn.ReLU())
+        self.encoder, self.decoder = (
+            Recurrent(
+                *(cell, hidden_size, hidden_size), layers=layers, dropout=dropout, recurrent_dropout=recurrent_dropout
+            )
+            for _ in range(2)
+        )
+        self.steps = nn.Parameter(torch.randn(horizon, hidden_size) / math.sqrt(hidden_size))
+        self.head = _head(hidden_size, targets, dropout)
+
+    def forward(self, scaled_NTF: Tensor) -> Tensor:
+        """Forecast."""
+        _, state = self.encoder.carry(_embed_segments(self.embed, scaled_NTF, self.segment))
+        steps_NHE = self.steps.unsqueeze(0).expand(scaled_NTF.shape[0], -1, -1)
+        forecast_NHT: Tensor = self.head(self.decoder.carry(steps_NHE, state)[0])
+        return forecast_NHT
+
+
+class Forecaster(nn.Module):
+    """History [N, window, F] -> forecast [N, horizon, targets], both in physical units; targets come first in F.
+
+    All steps are forecast without reading each other, as the sum of a linear map of the target's own past, which starts
+    as a naive forecast, and a recurrent network.
+
+    Args:
+        scaler: of the columns.
+        network: scaled past -> scaled forecast.
+        window: steps of past.
+        horizon: steps of future.
+        targets: number of columns to forecast.
+        naive_lag: the linear map starts as "the same as so many steps before"; at most the window.
+    """
+
+    def __init__(
+        self, scaler: Scaler, network: nn.Module, *, window: int, horizon: int, targets: int, naive_lag: int = 1
+    ) -> None:
+        super().__init__()
+        self.targets = targets
+        self.scaler = scaler
+        self.network = network
         self.linear = nn.Linear(window, horizon)
         _start_naive(self.linear, naive_lag)
 
     def forward(self, history_NTF: Tensor) -> Tensor:
         """Forecast."""
-        scaled_NTF = (history_NTF - self.mean_F) / self.std_F
-        segments_NSF = scaled_NTF.reshape(-1, self.window // self.segment, self.segment * scaled_NTF.shape[2])
-        state_NH = self.recurrent(self.embed(segments_NSF))[:, -1]
-        learned_NHT = self.head(state_NH).reshape(-1, self.horizon, self.targets)
+        scaled_NTF = self.scaler(history_NTF)
         linear_NHT = self.linear(scaled_NTF[:, :, : self.targets].transpose(1, 2)).transpose(1, 2)
-        forecast_NHT: Tensor = (linear_NHT + learned_NHT) * self.std_F[: self.targets] + self.mean_F[: self.targets]
-        return forecast_NHT
+        return self.scaler.back(linear_NHT + self.network(scaled_NTF))
+
+
+def _head(hidden_size: int, outputs: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Dropout(dropout), nn.Linear(hidden_size, hidden_size), nn.ReLU(), nn.Linear(hidden_size, outputs)
+    )
+
+
+def _embed_segments(embed: nn.Module, scaled_NTF: Tensor, segment: int) -> Tensor:
+    _, steps, size = scaled_NTF.shape
+    segments_NSE: Tensor = embed(scaled_NTF.reshape(-1, steps // segment, segment * size))
+    return segments_NSE
 
 
 @torch.no_grad()

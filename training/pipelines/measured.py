@@ -94,7 +94,7 @@ def read_held_out(card: Card, data: Sequence[Path], console: Console) -> HeldOut
         case SeriesTask(features=features, targets=targets):
             names = [quantity.name for quantity in features]
             columns = {"target": names[: len(targets)], "feature": names[len(targets) :]}
-            series = read_series_parts(_settings(SeriesSettings, card, data=_one(data), **columns))
+            series = read_series_parts(_settings(SeriesSettings, card, data=_one(data), **columns, calendar=""))
             _check_hash(card, series.sha256)
             history, _ = series.test.__getitems__(list(range(min(_SAMPLE, len(series.test)))))
             suffixes = [f"_{name}" if len(targets) > 1 else "" for name in columns["target"]]

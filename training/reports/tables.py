@@ -37,6 +37,8 @@ def print_series_run(outcome: SeriesOutcome, repository: Path, console: Console)
     rows = {"this_model": outcome.test} | outcome.baselines
     for index, target in enumerate(task.targets):
         console.print(_error_table(rows, index, f"{target.name}{f' [{target.unit}]' if target.unit else ''}"))
+    if len(task.targets) > 1:
+        console.print(_scaled_table(rows, [outcome.card.reference[target.name].std for target in task.targets]))
     if task.interval:
         shares = ", ".join(
             f"{covered:.1%} of {target.name}" for covered, target in zip(outcome.covered, task.targets, strict=True)
@@ -56,13 +58,22 @@ def print_series_run(outcome: SeriesOutcome, repository: Path, console: Console)
 
 
 def _error_table(rows: dict[str, ForecastReport], target: int, title: str) -> Table:
-    best_naive = min(report.mae_of(target) for name, report in rows.items() if name != "this_model")
+    best_other = min(report.mae_of(target) for name, report in rows.items() if name != "this_model")
     table = Table(title=f"test errors of {title}", title_justify="left")
     table.add_column("")
-    for heading in ("MAE", "RMSE", "MAE first step", "MAE last step", "MAE / best naive"):
+    for heading in ("MAE", "RMSE", "MAE first step", "MAE last step", "MAE / best other"):
         table.add_column(heading, justify="right")
     for name, report in rows.items():
         mae = report.mae_of(target)
         values = (mae, report.rmse_of(target), float(report.mae[0, target]), float(report.mae[-1, target]))
-        table.add_row(name.replace("_", " "), *(f"{value:.5g}" for value in values), f"{mae / best_naive:.2f}")
+        table.add_row(name.replace("_", " "), *(f"{value:.5g}" for value in values), f"{mae / best_other:.2f}")
+    return table
+
+
+def _scaled_table(rows: dict[str, ForecastReport], std: list[float]) -> Table:
+    table = Table("", "MSE", "MAE", title="test errors of all targets, in standard deviations", title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, report in rows.items():
+        table.add_row(name.replace("_", " "), f"{report.scaled_mse(std):.4f}", f"{report.scaled_mae(std):.4f}")
     return table

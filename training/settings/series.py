@@ -8,6 +8,9 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from training.settings.run import RunSettings
+from zoo.calendar import PERIODS
+
+_TIME = "time:"
 
 
 class SeriesSettings(RunSettings):
@@ -22,6 +25,8 @@ class SeriesSettings(RunSettings):
     category: list[str] = Field(default=[])
     """Further column of words that the forecast may look at: one input, 0 or 1, for each word of the training part;
     repeat the option for several."""
+    calendar: str = ""
+    """What of the time itself the forecast may look at: hour, weekday, yearday, comma separated; in UTC."""
     unit: list[str] = Field(default=[])
     """Unit of a column, COLUMN=UNIT, for the card; repeat the option for several."""
     window: int = Field(default=168, ge=1)
@@ -52,6 +57,11 @@ class SeriesSettings(RunSettings):
     """Share of the future values that the prediction intervals should cover; their width is that of the errors on the
     validation part. 0: no intervals."""
 
+    scaling: Literal["standard", "minmax"] = "standard"
+    """What the graph does to the columns first: subtract the mean and divide by the standard deviation, or map the
+    smallest and the largest value to 0 and 1; of the training part."""
+    network: Literal["direct", "encoder_decoder"] = "direct"
+    """All steps at once from the state after the window, or one by one by a decoder that goes on from it."""
     cell: Literal["rnn", "lstm", "gru"] = "gru"
     """Kind of recurrent cell."""
     segment: int | None = Field(default=None, ge=1)
@@ -62,6 +72,8 @@ class SeriesSettings(RunSettings):
     """Stacked recurrent layers."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Dropout behind the recurrent layers and between them."""
+    recurrent_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout of the recurrent state between steps, one mask for all steps."""
 
     # Of FitSettings, with what suits forecasters.
     epochs: int = Field(default=20, ge=1)
@@ -99,6 +111,20 @@ class SeriesSettings(RunSettings):
         _numbers(value)
         return value
 
+    @field_validator("calendar")
+    @classmethod
+    def _calendar_is_known(cls, value: str) -> str:
+        for name in _calendar_columns(value):
+            if name not in PERIODS:
+                known = ", ".join(column.removeprefix(_TIME) for column in PERIODS)
+                raise ValueError(f"{name.removeprefix(_TIME)!r} is not known; choose from {known}")
+        return value
+
+    @property
+    def calendar_columns(self) -> list[str]:
+        """Names of the columns that are made from the times."""
+        return _calendar_columns(self.calendar)
+
     @property
     def sentinel_values(self) -> list[float]:
         """The numbers that stand for a missing value."""
@@ -120,3 +146,7 @@ class SeriesSettings(RunSettings):
 
 def _numbers(text: str) -> list[float]:
     return [float(part) for part in text.split(",") if part.strip()]
+
+
+def _calendar_columns(text: str) -> list[str]:
+    return [_TIME + part.strip() for part in text.split(",") if part.strip()]

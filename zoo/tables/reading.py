@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.calendar import PERIODS, calendar_column
 from zoo.errors import InputError
 from zoo.tables.file import TableFile, open_table
 from zoo.tables.grid import Fill, Table, TableReport, fill_missing, lay_on_grid
@@ -33,7 +35,8 @@ def read_table(
     Args:
         source: the file, or one that was opened before.
         columns: the columns to read, in the order of the result. `wind=NW`, where the file has no such column, is 1
-            where its column `wind` has the word NW, else 0; missing words are the last known ones.
+            where its column `wind` has the word NW, else 0; missing words are the last known ones. `time:hour` and the
+            others of `zoo.calendar.PERIODS` are made from the times.
         time_column: the column of times, or several that make one, joined by commas; "": the first column whose first
             cell is a time, if any.
         time_format: of the times, as `strptime` takes it; "": ISO 8601.
@@ -45,6 +48,18 @@ def read_table(
         InputError: TABLE_UNREADABLE, TABLE_COLUMN_MISSING, TABLE_VALUE_INVALID; the text names file, line and column.
     """
     file = source if isinstance(source, TableFile) else open_table(source)
+    clock = [name for name in columns if name in PERIODS and name not in file.header]
+    if clock:
+        own = [name for name in columns if name not in clock]
+        table = read_table(
+            *(file, own),
+            time_column=time_column,
+            time_format=time_format,
+            step_seconds=step_seconds,
+            sentinels=sentinels,
+            fill=fill,
+        )
+        return _with_calendar(file, table, own, columns)
     values = np.stack([file.column(name) for name in columns], axis=1)
     stamps = file.stamps(time_column, time_format)
     timed = np.ones(len(values), bool) if stamps is None else ~np.isnan(stamps)
@@ -68,6 +83,16 @@ def read_table(
         return lay_on_grid(stamps[timed], values, report, step_seconds, stepwise)
     except OverflowError as exc:
         raise InputError("TABLE_UNREADABLE", f"{file.path}: {exc}") from exc
+
+
+def _with_calendar(file: TableFile, table: Table, own: Sequence[str], columns: Sequence[str]) -> Table:
+    """The table with those columns that are made from its times, in this order."""
+    made = [name for name in columns if name not in own]
+    if table.times is None:
+        raise InputError("TABLE_COLUMN_MISSING", f"{file.path}: {made[0]!r} is made from times, and the file has none")
+    stamps = np.array([time.timestamp() for time in table.times])
+    found = dict(zip(own, table.values.T, strict=True)) | {name: calendar_column(name, stamps) for name in made}
+    return replace(table, values=np.stack([found[name] for name in columns], axis=1))
 
 
 def _check_values(file: TableFile, columns: Sequence[str], values: NDArray[np.float64]) -> None:

@@ -24,7 +24,7 @@ class Readings:
     """The readings of a run."""
 
     columns: tuple[str, ...]
-    """Names: targets, features, then an indicator `COLUMN=WORD` for each word of the categories."""
+    """Names: targets, features, those of the calendar, then an indicator `COLUMN=WORD` for each word."""
     values: NDArray[np.float32]
     """[T, F], finite."""
     times: list[datetime] | None
@@ -46,7 +46,7 @@ def read_readings(settings: SeriesSettings) -> Readings:
     file = open_table(settings.data)
     words = {name: _words(file, name) for name in settings.category}
     indicators = {f"{name}={word}": name for name in words for word in words[name]}
-    columns = [*settings.target, *settings.feature, *indicators]
+    columns = [*settings.target, *settings.feature, *settings.calendar_columns, *indicators]
     step = settings.step_seconds or _usual_step(settings, file)
     table = read_table(
         file,

@@ -15,6 +15,7 @@ from rich.table import Table
 from training.data.series.windows import SeriesParts, read_series_parts
 from training.evaluation.forecasts import ForecastReport, forecast_report, naive_forecasters
 from training.evaluation.intervals import conformal_half_widths, covered_share
+from training.evaluation.linear import linear_forecaster
 from training.export.gate import check_metric, publish_checked
 from training.export.provenance import describe_run
 from training.fit import FitResult
@@ -36,7 +37,7 @@ class SeriesOutcome:
     test: ForecastReport
     """Of the published graph, through ONNX Runtime."""
     baselines: dict[str, ForecastReport]
-    """Of the naive rules on the same windows."""
+    """Of the naive rules and of a linear forecast, on the same windows."""
     covered: tuple[float, ...]
     """Share of the test values inside the prediction intervals, by target; empty without intervals."""
     parity: float
@@ -88,7 +89,7 @@ def train_series(
             data_sha256=data.sha256,
             split=data.split,
         ),
-        test_metrics=_metrics(settings.target, test, baselines, covered),
+        test_metrics=_metrics(settings.target, test, baselines, covered, statistics),
         reference=statistics,
         golden=made.golden,
         state=made.state,
@@ -108,7 +109,7 @@ def _findings_table(findings: Sequence[tuple[str, str]]) -> Table:
 def _describe(settings: SeriesSettings) -> str:
     return (
         f"{', '.join(settings.target)} for {settings.horizon} steps from the last {settings.window}, "
-        f"{settings.cell.upper()}"
+        f"{settings.cell.upper()}{' encoder and decoder' if settings.network == 'encoder_decoder' else ''}"
     )
 
 
@@ -126,6 +127,7 @@ def _baselines(settings: SeriesSettings, data: SeriesParts) -> dict[str, Forecas
         step_seconds=data.step_seconds,
         season=settings.season,
     )
+    rules["linear"] = linear_forecaster(data.train, data.validation)
     return {name: forecast_report(rule, data.test.batches(EVALUATION_BATCH)) for name, rule in rules.items()}
 
 
@@ -155,9 +157,14 @@ def _task(settings: SeriesSettings, data: SeriesParts, half_widths: NDArray[np.f
 
 
 def _metrics(
-    targets: list[str], test: ForecastReport, baselines: dict[str, ForecastReport], covered: Sequence[float]
+    targets: list[str],
+    test: ForecastReport,
+    baselines: dict[str, ForecastReport],
+    covered: Sequence[float],
+    statistics: Statistics,
 ) -> dict[str, float]:
-    """For the card; with several targets, each name ends in its target."""
+    """For the card; with several targets, each name ends in its target, and the mean of all is in units of their
+    standard deviations."""
     metrics: dict[str, float] = {"test_windows": test.windows}
     for index, target in enumerate(targets):
         end = f"_{target}" if len(targets) > 1 else ""
@@ -168,4 +175,9 @@ def _metrics(
         if covered:
             metrics[f"interval_coverage{end}"] = round(covered[index], 5)
         metrics |= {f"{name}_mae{end}": round(report.mae_of(index), 5) for name, report in baselines.items()}
+    std = [statistics[name].std for name in targets]
+    for name, report in ({"": test} | baselines).items():
+        start = f"{name}_" if name else ""
+        metrics[f"{start}mae_scaled"] = round(report.scaled_mae(std), 5)
+        metrics[f"{start}mse_scaled"] = round(report.scaled_mse(std), 5)
     return metrics

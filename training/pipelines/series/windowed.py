@@ -11,16 +11,18 @@ from training.evaluation.scaled import ScaledLoss, ScaledMeanAbsoluteError
 from training.export.gate import BATCH_SIZES, check_parity
 from training.export.series import export_series, make_torch_run
 from training.fit import FitResult, fit
-from training.models.series import Forecaster
+from training.models.series import DirectNetwork, EncoderDecoder, Forecaster, Scaler
 from training.pipelines.manifests import series_rows
 from training.pipelines.series.made import TOLERANCE, MadeForecaster, Statistics
 from training.runs import TrainingRun
 from training.settings.series import SeriesSettings
+from zoo.calendar import PERIODS
 from zoo.card import FORECAST, SERIES_INPUT, Golden, GoldenSample
 from zoo.golden import Run, Tensors
 from zoo.runtime import make_run, open_session
 
 EVALUATION_BATCH = 512
+_NETWORKS = {"direct": DirectNetwork, "encoder_decoder": EncoderDecoder}
 _GOLDEN_SAMPLES = 3
 _DAY_SECONDS = 86_400
 
@@ -46,21 +48,33 @@ def make_windowed(
     )
 
 
+def make_scaler(settings: SeriesSettings, data: SeriesParts, statistics: Statistics) -> Scaler:
+    """The scaler of a forecaster, fitted on the training part."""
+    columns = [statistics[name] for name in data.columns]
+    if settings.scaling == "standard":
+        offsets, scales = [column.mean for column in columns], [column.std for column in columns]
+    else:
+        offsets, scales = [column.min for column in columns], [column.max - column.min for column in columns]
+    periods = {index: PERIODS[name] for index, name in enumerate(data.columns) if name in PERIODS}
+    return Scaler(torch.tensor(offsets), torch.tensor(scales), periods)
+
+
 def _build(settings: SeriesSettings, data: SeriesParts, statistics: Statistics) -> Forecaster:
-    day = _DAY_SECONDS // data.step_seconds
-    return Forecaster(
-        torch.tensor([statistics[name].mean for name in data.columns]),
-        torch.tensor([statistics[name].std for name in data.columns]),
-        window=settings.window,
-        horizon=settings.horizon,
-        targets=len(settings.target),
-        naive_lag=day if 1 <= day <= settings.window else 1,
+    scaler = make_scaler(settings, data, statistics)
+    shape = {"horizon": settings.horizon, "targets": len(settings.target)}
+    network = _NETWORKS[settings.network](
+        scaler.size,
+        **shape,
         cell=settings.cell,
         hidden_size=settings.hidden_size,
         layers=settings.layers,
         segment=settings.segment_steps,
         dropout=settings.dropout,
+        recurrent_dropout=settings.recurrent_dropout,
     )
+    day = _DAY_SECONDS // data.step_seconds
+    lag = day if 1 <= day <= settings.window else 1
+    return Forecaster(scaler, network, window=settings.window, **shape, naive_lag=lag)
 
 
 def _fit(
