@@ -55,7 +55,8 @@ class Settings(BaseSettings):
     """Folder for the engines that TensorRT builds, by the hash of the model and the releases of the libraries. Empty:
     they are built at every start."""
     max_batch_size: int = Field(default=32, ge=1, le=4096)
-    """Rows that one run of a model may have."""
+    """Rows that one run of a model may have. On a CPU, a model that takes long for a row gets fewer, 8 at least: larger
+    batches of those are no faster, and whoever comes next waits longer."""
     instances: int = Field(default=1, ge=1, le=64)
     """Runs of one model at a time, on one session, so that its weights are in memory once; each has its share of
     --compute-threads. A model's instance_group counts instead.

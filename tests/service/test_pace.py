@@ -1,4 +1,4 @@
-"""Models so small that what is done around a run costs more than the run."""
+"""How runs are cut to the pace of a model: small models waste nothing around a run, slow ones keep nobody waiting."""
 
 from __future__ import annotations
 
@@ -113,3 +113,23 @@ async def test_a_long_request_is_not_done_on_the_spot(serve: Serve, tmp_path: Pa
     assert model._is_instant([probe])
     long = {name: value.repeat(1_000_000, axis=0) for name, value in probe.items()}
     assert not model._is_instant([long])
+
+
+@pytest.mark.parametrize(("seconds", "runs"), [(0.0, [20]), (0.02, [8, 8, 4])])
+async def test_what_takes_long_runs_in_batches_that_are_not_too_large(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, runs: list[int]
+) -> None:
+    rows: list[int] = []
+
+    def run(self: OnnxBackend, inputs: Tensors, outputs: Sequence[str] = ()) -> Tensors:
+        rows.append(len(next(iter(inputs.values()))))
+        time.sleep(seconds)
+        return plain_run(self, inputs, outputs)
+
+    plain_run = OnnxBackend.run
+    monkeypatch.setattr(OnnxBackend, "run", run)
+    publish(graphs.text_graph(), cards.text_card(), tmp_path, "moods")
+    calls = await serve(tmp_path)
+    rows.clear()
+    await calls.classify_texts(*["good"] * 20)
+    assert rows == runs
