@@ -88,7 +88,8 @@ def test_a_folder_becomes_a_served_file(menagerie_train: Train, tmp_path: Path, 
     assert check_golden(card, run) <= 1
     red = prepare_image((pictures / "red" / "000.jpg").read_bytes(), card.task.resize)
     assert int(run({"image": red[None]})["probabilities"].argmax()) == 2
-    assert (next((tmp_path / "runs" / "colours").iterdir()) / "metrics.csv").is_file()
+    report = (next((tmp_path / "runs" / "colours").iterdir()) / "report.html").read_text()
+    assert "Learning curves" in report
 
 
 @pytest.mark.parametrize("name", [TINY, "squeezenet1_1", "googlenet"])

@@ -15,11 +15,6 @@ def command(settings: ImageSettings) -> None:
     Ctrl-C ends the training and publishes the best model so far; a second Ctrl-C aborts.
     """
     from training.pipelines.image import train_image
-    from training.reports.summary import print_classifier, print_fit, print_published
+    from training.reports.image import print_image_run
 
-    console = Console()
-    outcome = train_image(settings)
-    print_fit(outcome.fit, outcome.run_folder, console)
-    print_classifier(outcome.card, outcome.test, console)
-    console.print(f"torch and ONNX Runtime differ by {outcome.parity:.1e}, relative", highlight=False)
-    print_published(outcome.published, settings.output, console)
+    print_image_run(train_image(settings), settings.output, Console())

@@ -25,8 +25,15 @@ class ClassificationReport:
     """Mean negative log-likelihood of the true class, in nats."""
     confusion: NDArray[np.int64]
     """[K, K] counts, rows the true class, columns the predicted one."""
-    correct: NDArray[np.bool_]
-    """Whether the answer is right, of each item [N]."""
+    probabilities: NDArray[np.float32]
+    """Of each item and class, [N, K]."""
+    targets: NDArray[np.int64]
+    """The true class of each item, [N]."""
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """Whether the answer is right, of each item [N]."""
+        return np.asarray(self.probabilities.argmax(1) == self.targets)
 
     def metrics(self) -> dict[str, float]:
         """The numbers for a card."""
@@ -48,7 +55,8 @@ def classification_report(run: Run, batches: Iterable[tuple[Tensors, Sequence[in
         macro_f1=float(multiclass_f1_score(predicted, targets, classes, average="macro")),
         log_loss=float(torch.nn.functional.cross_entropy(logits, targets)),
         confusion=multiclass_confusion_matrix(predicted, targets, classes).numpy().astype(np.int64),
-        correct=(predicted == targets).numpy(),
+        probabilities=logits.softmax(1).numpy(),
+        targets=targets.numpy().astype(np.int64),
     )
 
 

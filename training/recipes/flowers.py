@@ -46,17 +46,14 @@ def main(
 ) -> None:
     """Train and publish the bundled model `flowers`."""
     from training.pipelines.image import train_image
-    from training.reports.summary import print_classifier, print_fit, print_published
+    from training.reports.image import print_image_run
 
-    console = Console()
     outcome = train_image(
         settings(data, weights, output),
         recipe="python -m training.recipes.flowers",
         data_name="flowers5: 1,000 photographs of TensorFlow's flower_photos",
     )
-    print_fit(outcome.fit, outcome.run_folder, console)
-    print_classifier(outcome.card, outcome.test, console)
-    print_published(outcome.published, output, console)
+    print_image_run(outcome, output, Console())
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from training.pipelines.image.compare import Comparison
+from training.reports.classifier import write_image_report
 
 _HEADINGS = (
     "test accuracy",
@@ -40,5 +41,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     table.add_row("majority", f"{comparison.majority:.4f}", *[""] * (len(_HEADINGS) - 1))
     console.print(table)
     for row in comparison.modes:
-        published = row.outcome.published
-        console.print(f"published {published.name} version {published.version}", highlight=False)
+        published, report = row.outcome.published, write_image_report(row.outcome)
+        console.print(
+            f"published {published.name} version {published.version}; report: {report}", highlight=False, soft_wrap=True
+        )

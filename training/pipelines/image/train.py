@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from training.data.images import TrainingImages, channel_statistics, read_images, split_images
+from training.data.images import ImageItem, TrainingImages, channel_statistics, read_images, split_images
 from training.data.images.augmentation import make_augmentation
 from training.data.images.readers import find_images
 from training.errors import SettingsError
@@ -38,6 +38,8 @@ class ImageOutcome:
     fit: FitResult
     test: ClassificationReport
     """Of the published graph, through ONNX Runtime."""
+    test_items: tuple[ImageItem, ...]
+    """In the order of the report."""
     parity: float
     """Largest relative error between torch and ONNX Runtime, float32."""
     run_folder: Path
@@ -94,7 +96,8 @@ def train_image(
     )
     card = with_golden(card, classifier, chosen, data)
     published = publish_checked(chosen.onnx_bytes, card, settings.output, settings.name, settings.version)
-    return ImageOutcome(published, card, result, chosen.test, parity, run.folder)
+    test_items = tuple(data.images.items[index] for index in data.split.test)
+    return ImageOutcome(published, card, result, chosen.test, test_items, parity, run.folder)
 
 
 def _prepare_backbone(settings: ImageSettings, classes: int, run: TrainingRun) -> tuple[Backbone, LoadReport | None]:

@@ -1,0 +1,104 @@
+"""The report of a classifier, `report.html` in its run folder."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from training.evaluation.calibration import calibration_error, reliability
+from training.evaluation.classification import ClassificationReport
+from training.evaluation.significance import share_interval
+from training.evaluation.verdict import learning_verdict
+from training.fit import FitResult
+from training.pipelines.image import ImageOutcome
+from training.reports.figures import confusion_matrix, learning_curves, reliability_diagram
+from training.reports.page import Page
+from zoo.card import Card, ImageTask, TextTask
+
+REPORT_FILE = "report.html"
+_MISTAKES = 12
+_THUMBNAIL_PX = 160
+
+
+def write_image_report(outcome: ImageOutcome) -> Path:
+    """Write the report of an image classifier, its worst mistakes included."""
+    page = classifier_page(outcome.card, outcome.fit, outcome.test)
+    worst = worst_mistakes(outcome.test)
+    labels = outcome.card.class_shares.keys()
+    page.section("Worst mistakes", "Test images with the least probability for their class." if worst else "None.")
+    for row in worst:
+        page.picture(_thumbnail(outcome.test_items[row].decode()), _caption(outcome, row, list(labels)))
+    return _write(page, outcome.card, outcome.run_folder)
+
+
+def write_classifier_report(card: Card, fit: FitResult, test: ClassificationReport, run_folder: Path) -> Path:
+    """Write the report of any classifier."""
+    return _write(classifier_page(card, fit, test), card, run_folder)
+
+
+def classifier_page(card: Card, fit: FitResult, test: ClassificationReport) -> Page:
+    """What all classifiers have in common: numbers, curves, confusion and calibration."""
+    assert isinstance(card.task, ImageTask | TextTask), "forecasters have other metrics"
+    labels = card.task.labels
+    page = Page(card.name, card.description)
+    interval = share_interval(int(test.correct.sum()), len(test.correct))
+    page.section("Test part", card.provenance.split)
+    page.table([("accuracy", test.accuracy), ("95 % interval", str(interval))])
+    page.table([(name.replace("_", " "), value) for name, value in card.test_metrics.items() if name != "accuracy"])
+    page.section("Classes")
+    page.table(_class_rows(test, labels), ("class", "items", "precision", "recall", "F1"))
+    page.figure(confusion_matrix(test.confusion, labels))
+    page.section("Learning curves", learning_verdict(fit.history))
+    page.figure(learning_curves(fit.history, fit.best_epoch))
+    bins = reliability(test.probabilities, test.correct)
+    page.section("Calibration", f"Expected calibration error {calibration_error(bins):.4f} on the test part.")
+    page.figure(reliability_diagram(bins))
+    return page
+
+
+def worst_mistakes(test: ClassificationReport, count: int = _MISTAKES) -> list[int]:
+    """Rows of wrong answers, the least probability for the true class first."""
+    truth = test.probabilities[np.arange(len(test.targets)), test.targets]
+    return [int(row) for row in np.argsort(truth, kind="stable") if not test.correct[row]][:count]
+
+
+def _class_rows(test: ClassificationReport, labels: Sequence[str]) -> list[tuple[str, int, float, float, float]]:
+    hits, items, answers = test.confusion.diagonal(), test.confusion.sum(1), test.confusion.sum(0)
+    precision, recall = hits / np.maximum(answers, 1), hits / np.maximum(items, 1)
+    f1 = 2 * hits / np.maximum(items + answers, 1)
+    return [
+        (label, int(items[row]), float(precision[row]), float(recall[row]), float(f1[row]))
+        for row, label in enumerate(labels)
+    ]
+
+
+def _caption(outcome: ImageOutcome, row: int, labels: Sequence[str]) -> str:
+    test = outcome.test
+    answer, truth = int(test.probabilities[row].argmax()), int(test.targets[row])
+    return (
+        f"{outcome.test_items[row].name}: {labels[answer]} {test.probabilities[row, answer]:.2f} "
+        f"instead of {labels[truth]} {test.probabilities[row, truth]:.2f}"
+    )
+
+
+def _thumbnail(image: Image.Image) -> bytes:
+    image.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=80)
+    return file.getvalue()
+
+
+def _write(page: Page, card: Card, run_folder: Path) -> Path:
+    page.section("How it was made")
+    origin = card.provenance
+    data = f"{origin.data}, sha256 {origin.data_sha256}"
+    page.table([("recipe", origin.recipe), ("data", data), ("weights from", origin.weights_source or "none")])
+    page.table([(name, str(value)) for name, value in origin.settings.items()])
+    page.table([(name, version) for name, version in origin.versions.items()])
+    path = run_folder / REPORT_FILE
+    page.write(path)
+    return path

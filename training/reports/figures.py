@@ -1,0 +1,59 @@
+"""The drawings of a report; matplotlib without its windows and global state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from training.evaluation.calibration import ReliabilityBin
+
+_NAMED_CLASSES = 40
+
+
+def learning_curves(history: Sequence[dict[str, float]], best_epoch: int) -> Figure:
+    """Losses and score over the epochs, the best one marked."""
+    figure = Figure(figsize=(9, 3.2))
+    losses, score = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in history]
+    for key, label in (("train_loss", "training"), ("validation_loss", "validation")):
+        losses.plot(epochs, [row[key] for row in history], marker=".", label=label)
+    losses.set(xlabel="epoch", ylabel="loss")
+    losses.legend()
+    score.plot(epochs, [row["score"] for row in history], marker=".", color="tab:green")
+    score.set(xlabel="epoch", ylabel="validation score")
+    for axes in (losses, score):
+        axes.axvline(best_epoch, color="grey", linestyle=":")
+    return figure
+
+
+def confusion_matrix(confusion: NDArray[np.int64], labels: Sequence[str]) -> Figure:
+    """Shares of each true class (rows) that were taken for each class (columns)."""
+    count = len(labels)
+    side = min(14.0, 2.5 + 0.45 * count)
+    figure = Figure(figsize=(side, side))
+    axes = figure.subplots()
+    shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set(xlabel="predicted", ylabel="true")
+    if count <= _NAMED_CLASSES:
+        axes.set_xticks(range(count), labels, rotation=90)
+        axes.set_yticks(range(count), labels)
+        for row, column in np.argwhere(confusion > 0):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(confusion[row, column]), ha="center", va="center", color=colour, fontsize=8)
+    return figure
+
+
+def reliability_diagram(bins: Sequence[ReliabilityBin]) -> Figure:
+    """Accuracy over confidence; a calibrated classifier lies on the diagonal."""
+    figure = Figure(figsize=(4, 4))
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="grey", linestyle=":")
+    sizes = [20 + 180 * part.items / max(other.items for other in bins) for part in bins]
+    axes.plot([part.confidence for part in bins], [part.accuracy for part in bins], color="tab:blue")
+    axes.scatter([part.confidence for part in bins], [part.accuracy for part in bins], s=sizes)
+    axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
+    return figure
