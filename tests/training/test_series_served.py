@@ -6,13 +6,17 @@ import asyncio
 import io
 import json
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
 
 import grpc
 import numpy as np
 import pytest
 from rich.console import Console
 
+from menagerie.v1 import model_pb2
 from menagerie.v1 import prediction_service_pb2 as prediction
+from menagerie.v1.prediction_service_pb2 import Reading
 from service.client import Client, Forecast
 from service.client.batches import Outcome
 from service.client.inputs import Target, series_job
@@ -103,3 +107,38 @@ async def test_the_hour_is_that_of_the_newest_row(outcome: SeriesOutcome) -> Non
         (table,) = (await calls.forecast(history, model="weather")).results
     got = np.array([column.values for column in table.columns]).T.ravel()
     np.testing.assert_allclose(got, sample.expected, rtol=1e-3, atol=outcome.card.golden.atol)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+async def test_a_stream_equals_the_model_over_all_rows(tmp_path: Path, cell: Literal["gru", "lstm"]) -> None:
+    settings = SeriesSettings(
+        data=write_table(tmp_path / "weather.csv", weather(500)),
+        target=["temperature"],
+        feature=["sun"],
+        output=tmp_path / "zoo",
+        runs=tmp_path / "runs",
+        name="weather",
+        stateful=True,
+        cell=cell,
+        layers=2,
+        window=12,
+        horizon=3,
+        hidden_size=5,
+        epochs=2,
+        device="cpu",
+    )
+    card = train_series(settings, console=Console(quiet=True)).card
+    (sample,) = card.golden.samples  # its answer is that of the torch model to all rows at once
+    assert sample.history
+    assert isinstance(card.task, SeriesTask)
+    assert [part.shape for part in card.state] == [(2, 5)] * len(card.state)
+    readings = [Reading(values={"temperature": row[0], "sun": row[1]}) for row in sample.history]
+    first = prediction.ForecastStreamRequest(model=model_pb2.ModelRef(name="weather"))
+    requests = [first, *(prediction.ForecastStreamRequest(reading=reading) for reading in readings)]
+    async with serving(tmp_path / "zoo") as calls:
+        answers = [answer async for answer in calls.predictions.ForecastStream(iter(requests))]
+    assert len(answers) == len(readings)
+    table = answers[-1].forecast
+    np.testing.assert_allclose(table.columns[0].values, sample.expected, rtol=1e-3, atol=card.golden.atol)
+    assert table.lower[0].values[0] < table.columns[0].values[0] < table.upper[0].values[0]
+    assert card.test_metrics["mae"] < 2 * card.test_metrics["last_value_mae"]

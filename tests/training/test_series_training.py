@@ -186,6 +186,7 @@ def test_a_table_without_times_needs_a_step(train: Train, tmp_path: Path) -> Non
         (("--target", "temperature", "--window", 100, "--segment", 7), ["segment 7 does not divide window 100"]),
         (("--target", "temperature", "--feature", "temperature"), ["'temperature' is named twice"]),
         (("--target", "temperature", "--calendar", "hour,moon"), ["'moon' is not known; choose from hour, weekday"]),
+        (("--target", "temperature", "--stateful", "--network", "encoder_decoder"), ["leave out network and segment"]),
         (("--target", "temperature", "--unit", "rain=mm"), ["unit of 'rain'"]),
         (("--target", "temperature", "--time-column", "date"), ["'date'"]),
         (("--target", "still"), ["column 'still' is 3 in the whole training part"]),

@@ -15,25 +15,31 @@ PRODUCER = "menagerie"
 
 
 def export_recurrent(
-    network: nn.Module, example: Tensor, *, axes: dict[int, str], inputs: Sequence[str], outputs: Sequence[str]
+    network: nn.Module,
+    example: Tensor | tuple[Tensor, ...],
+    *,
+    axes: dict[int, str],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
 ) -> onnx.ModelProto:
     """Export a network whose recurrent layers are `training.models.recurrent.Recurrent`.
 
     Args:
-        network: of one input, on the CPU; it is put into evaluation mode.
-        example: an input; its dynamic axes are neither of length 1 nor as long as any other, lest the exporter take
-            them for something else.
-        axes: the dynamic axes and their names.
-        inputs: name of the input.
+        network: on the CPU; it is put into evaluation mode.
+        example: the input, or all of them in order; their dynamic axes are neither of length 1 nor as long as any
+            other, lest the exporter take them for something else.
+        axes: the dynamic axes and their names, the same for all inputs.
+        inputs: names of the inputs, in order.
         outputs: names of the outputs, in order.
     """
+    examples = example if isinstance(example, tuple) else (example,)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's, about its own insides
         program = torch.onnx.export(
             network.eval(),
-            (example,),
+            examples,
             dynamo=True,
-            dynamic_shapes=(axes,),
+            dynamic_shapes=(axes,) * len(examples),
             input_names=inputs,
             output_names=outputs,
             verbose=False,

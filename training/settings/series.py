@@ -62,6 +62,9 @@ class SeriesSettings(RunSettings):
     smallest and the largest value to 0 and 1; of the training part."""
     network: Literal["direct", "encoder_decoder"] = "direct"
     """All steps at once from the state after the window, or one by one by a decoder that goes on from it."""
+    stateful: bool = False
+    """Make a model for streams: it takes one row at a time and keeps state instead of a window. It is trained with
+    truncated back-propagation through time, over `window` steps at once."""
     cell: Literal["rnn", "lstm", "gru"] = "gru"
     """Kind of recurrent cell."""
     segment: int | None = Field(default=None, ge=1)
@@ -93,6 +96,12 @@ class SeriesSettings(RunSettings):
     def _segments_fill_the_window(self) -> SeriesSettings:
         if self.window % self.segment_steps:
             raise ValueError(f"segment {self.segment_steps} does not divide window {self.window}; choose one that does")
+        return self
+
+    @model_validator(mode="after")
+    def _streams_go_row_by_row(self) -> SeriesSettings:
+        if self.stateful and (self.network != "direct" or self.segment not in (None, 1)):
+            raise ValueError("stateful reads row by row; leave out network and segment")
         return self
 
     @model_validator(mode="after")

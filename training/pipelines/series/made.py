@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from training.data.series.windows import SeriesParts
 from training.errors import DataError
 from training.evaluation.forecasts import Errors
 from training.fit import FitResult
+from training.models.series import Scaler
+from training.settings.series import SeriesSettings
+from zoo.calendar import PERIODS
 from zoo.card import ColumnStatistics, Golden, StateTensor
 
 Statistics = dict[str, ColumnStatistics]
@@ -48,3 +52,14 @@ def column_statistics(data: SeriesParts) -> Statistics:
             raise DataError(f"column {name!r} is {column[0]:g} in the whole training part; leave it out")
         statistics[name] = ColumnStatistics.of(column)
     return statistics
+
+
+def make_scaler(settings: SeriesSettings, data: SeriesParts, statistics: Statistics) -> Scaler:
+    """The scaler of a forecaster, fitted on the training part."""
+    columns = [statistics[name] for name in data.columns]
+    if settings.scaling == "standard":
+        offsets, scales = [column.mean for column in columns], [column.std for column in columns]
+    else:
+        offsets, scales = [column.min for column in columns], [column.max - column.min for column in columns]
+    periods = {index: PERIODS[name] for index, name in enumerate(data.columns) if name in PERIODS}
+    return Scaler(torch.tensor(offsets), torch.tensor(scales), periods)

@@ -20,6 +20,7 @@ from training.export.gate import check_metric, publish_checked
 from training.export.provenance import describe_run
 from training.fit import FitResult
 from training.pipelines.series.made import MadeForecaster, Statistics, column_statistics
+from training.pipelines.series.streamed import make_streamed
 from training.pipelines.series.windowed import EVALUATION_BATCH, make_windowed
 from training.runs import TrainingRun
 from training.settings.series import SeriesSettings
@@ -71,7 +72,8 @@ def train_series(
     if data.findings:
         run.console.print(_findings_table(data.findings))
     statistics = column_statistics(data)
-    made = make_windowed(settings, data, statistics, run)
+    make = make_streamed if settings.stateful else make_windowed
+    made = make(settings, data, statistics, run)
     test = ForecastReport.of(made.test_errors)
     _check_errors(ForecastReport.of(made.torch_errors), test, settings.target, statistics)
     baselines = _baselines(settings, data)
@@ -107,10 +109,9 @@ def _findings_table(findings: Sequence[tuple[str, str]]) -> Table:
 
 
 def _describe(settings: SeriesSettings) -> str:
-    return (
-        f"{', '.join(settings.target)} for {settings.horizon} steps from the last {settings.window}, "
-        f"{settings.cell.upper()}{' encoder and decoder' if settings.network == 'encoder_decoder' else ''}"
-    )
+    past = "row by row" if settings.stateful else f"from the last {settings.window}"
+    cell = settings.cell.upper() + (" encoder and decoder" if settings.network == "encoder_decoder" else "")
+    return f"{', '.join(settings.target)} for {settings.horizon} steps {past}, {cell}"
 
 
 def _check_errors(expected: ForecastReport, got: ForecastReport, targets: list[str], statistics: Statistics) -> None:
@@ -148,7 +149,7 @@ def _task(settings: SeriesSettings, data: SeriesParts, half_widths: NDArray[np.f
     return SeriesTask(
         features=quantities,
         targets=quantities[: len(settings.target)],
-        window_steps=settings.window,
+        window_steps=1 if settings.stateful else settings.window,
         horizon_steps=settings.horizon,
         step_seconds=data.step_seconds,
         time_column=settings.time_column,

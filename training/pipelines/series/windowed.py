@@ -11,12 +11,11 @@ from training.evaluation.scaled import ScaledLoss, ScaledMeanAbsoluteError
 from training.export.gate import BATCH_SIZES, check_parity
 from training.export.series import export_series, make_torch_run
 from training.fit import FitResult, fit
-from training.models.series import DirectNetwork, EncoderDecoder, Forecaster, Scaler
+from training.models.series import DirectNetwork, EncoderDecoder, Forecaster
 from training.pipelines.manifests import series_rows
-from training.pipelines.series.made import TOLERANCE, MadeForecaster, Statistics
+from training.pipelines.series.made import TOLERANCE, MadeForecaster, Statistics, make_scaler
 from training.runs import TrainingRun
 from training.settings.series import SeriesSettings
-from zoo.calendar import PERIODS
 from zoo.card import FORECAST, SERIES_INPUT, Golden, GoldenSample
 from zoo.golden import Run, Tensors
 from zoo.runtime import make_run, open_session
@@ -46,17 +45,6 @@ def make_windowed(
         validation_errors=forecast_errors(exported, data.validation.batches(EVALUATION_BATCH)),
         golden=_make_golden(expected, data.test, statistics[settings.target[0]].std),
     )
-
-
-def make_scaler(settings: SeriesSettings, data: SeriesParts, statistics: Statistics) -> Scaler:
-    """The scaler of a forecaster, fitted on the training part."""
-    columns = [statistics[name] for name in data.columns]
-    if settings.scaling == "standard":
-        offsets, scales = [column.mean for column in columns], [column.std for column in columns]
-    else:
-        offsets, scales = [column.min for column in columns], [column.max - column.min for column in columns]
-    periods = {index: PERIODS[name] for index, name in enumerate(data.columns) if name in PERIODS}
-    return Scaler(torch.tensor(offsets), torch.tensor(scales), periods)
 
 
 def _build(settings: SeriesSettings, data: SeriesParts, statistics: Statistics) -> Forecaster:
