@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +21,8 @@ from training.data.images.augmentation import Mixing, make_augmentation, write_p
 from training.errors import BackboneError
 from training.models.backbones import find_head, make_backbone
 from training.models.layers import set_dropout, state_hash
+from training.pipelines.image import train_image
+from training.pipelines.image.loading import ActivationPenalty
 from training.pipelines.image.network import rate_groups
 from training.settings import ImageSettings
 from zoo.card import ImageTask, Resize
@@ -123,7 +128,22 @@ def test_both_phases_of_a_finetuning_and_features_that_are_kept(menagerie_train:
     save_file(make_backbone(TINY, 7).network.state_dict(), tmp_path / "tiny.safetensors")
     common = ["--backbone", TINY, "--weights", tmp_path / "tiny.safetensors", "--workers", 0, "--epochs", 1]
     places = ["--output", tmp_path / "zoo", "--name", "colours", "--runs", tmp_path / "runs"]
-    more = ["--mixup", 0.2, "--averaging", "ema", "--augment", "randaugment", "--dropout", 0.1, "--layer-decay", 0.9]
+    more = [
+        "--copies",
+        1,
+        "--l1-activations",
+        0.01,
+        "--mixup",
+        0.2,
+        "--averaging",
+        "ema",
+        "--augment",
+        "randaugment",
+        "--dropout",
+        0.1,
+        "--layer-decay",
+        0.9,
+    ]
     result = menagerie_train("image", pictures, *common, *places, "--head-epochs", 3, *more)
     assert result.exit_code == 0, result.stderr
     assert "epoch   3/3" in result.stderr
@@ -131,6 +151,10 @@ def test_both_phases_of_a_finetuning_and_features_that_are_kept(menagerie_train:
     (folder,) = (tmp_path / "runs" / "colours").iterdir()
     assert (folder / "head" / "metrics.csv").is_file()
     assert (folder / "augmentation.png").is_file()
+    with (folder / "split.csv").open() as file:
+        trained = [Path(row["name"]) for row in csv.DictReader(file) if row["part"] == "train"]
+    copies = {path.relative_to(folder / "copies").as_posix() for path in (folder / "copies").glob("*/*.png")}
+    assert copies == {f"{path.parent}/{path.parent}_{path.stem}-1.png" for path in trained}
     result = menagerie_train("image", pictures, *common, *places, "--mode", "freeze")
     assert result.exit_code == 0, result.stderr
     assert f"features of the training part from {tmp_path / 'runs' / 'features'}" in result.stderr
@@ -155,3 +179,39 @@ def test_other_image_sizes() -> None:
     assert str(resize) == "shorter side to 128 (bilinear), centre crop 112x112"
     with pytest.raises(BackboneError, match="vit_b_16 cannot take images of 96 pixels"):
         make_backbone("vit_b_16", 2, image_size=96)
+
+
+def test_the_penalty_of_activations_counts_in_training_only() -> None:
+    layer = torch.nn.Linear(2, 2)
+    loss = ActivationPenalty(lambda output, _: output.sum() * 0, layer, 0.5)
+    inputs, target = torch.tensor([[1.0, -3.0]]), torch.zeros(1)
+    assert float(loss(layer(inputs), target).detach()) == 1.0
+    assert float(loss(layer.eval()(inputs), target).detach()) == 0.0
+
+
+class InterruptingConsole(Console):
+    """A terminal whose user presses Ctrl-C when a line begins with some words."""
+
+    words = ""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        if objects and str(objects[0]).startswith(self.words):
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("words", ["epoch   2/3", "epoch   1/2"], ids=["head", "all"])
+def test_a_finetuning_goes_on_from_either_phase(tmp_path: Path, words: str) -> None:
+    write_pictures(tmp_path / "pictures", 12)
+    torch.manual_seed(0)
+    save_file(make_backbone(TINY, 7).network.state_dict(), tmp_path / "tiny.safetensors")
+    places = {"data": tmp_path / "pictures", "output": tmp_path / "zoo", "runs": tmp_path / "runs"}
+    options = {"weights": str(tmp_path / "tiny.safetensors"), "head_epochs": 3, "epochs": 2, "learning_rate": 0.01}
+    settings = settings_for(tmp_path, **places, **options)
+    whole = train_image(settings, console=Console(quiet=True))
+    console = InterruptingConsole()
+    console.words = words
+    parts = train_image(settings, console=console)
+    assert parts.fit.interrupted
+    again = train_image(settings.model_copy(update={"resume": parts.run_folder}), console=Console(quiet=True))
+    best = [torch.load(run.run_folder / "best.ckpt", weights_only=True)["state_dict"] for run in (whole, again)]
+    assert all(torch.equal(value, best[1][key]) for key, value in best[0].items())

@@ -41,6 +41,9 @@ class ImageSettings(RunSettings):
     dropout: float | None = Field(default=None, ge=0, lt=1)
     """Dropout before the last layer; default: what the network has."""
 
+    l1_activations: float = Field(default=0.0, ge=0)
+    """Add this many times the mean absolute value of what the last layer gets to the loss."""
+
     augment: Literal["light", "randaugment", "trivialaugment", "none"] = "light"
     """How training images are varied: light by the options below, the two policies by torchvision's lists, none not at
     all. Not used in freeze mode."""
@@ -58,6 +61,9 @@ class ImageSettings(RunSettings):
     """Largest change of saturation; of hue a quarter of it."""
     erasing: float = Field(default=0.0, ge=0, le=1)
     """Chance that a rectangle of an image is greyed out."""
+    copies: int = Field(default=0, ge=0)
+    """Write so many varied copies of each training image to the run folder, and train on these and the originals,
+    instead of varying them anew in every epoch."""
     mixup: float = Field(default=0.0, ge=0)
     """Blend pairs of images, by shares drawn from Beta(mixup, mixup); 0: do not."""
     cutmix: float = Field(default=0.0, ge=0)

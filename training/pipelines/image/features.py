@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from rich.progress import track
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -45,11 +47,19 @@ def head_features(
         return load_file(kept)["features"], classes
     features = _compute(classifier, head, images, settings, run, f"features of the {part} part")
     if features.nbytes <= _LARGEST_KEPT:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_suffix(".partial")
-        save_file({"features": features}, partial)
-        partial.replace(kept)
+        _keep(features, kept, run)
     return features, classes
+
+
+def _keep(features: Tensor, path: Path, run: TrainingRun) -> None:
+    partial = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({"features": features}, partial)
+        partial.replace(path)
+    except (OSError, SafetensorError) as exc:  # they are a convenience
+        run.say(f"the features are not kept for other runs: {exc}", style="yellow")
+        partial.unlink(missing_ok=True)
 
 
 def _key(backbone: Backbone, images: EvaluationImages) -> str:

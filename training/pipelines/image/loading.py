@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
@@ -20,6 +20,25 @@ from training.settings import ImageSettings
 def make_loss(settings: ImageSettings) -> Callable[[Any, Tensor], Tensor]:
     """Cross entropy with the label smoothing of the run."""
     return partial(classification_loss, label_smoothing=settings.label_smoothing)
+
+
+class ActivationPenalty:
+    """A loss, and in training the mean absolute value of what a layer gets, which makes it sparse."""
+
+    def __init__(self, loss: Callable[[Any, Tensor], Tensor], layer: nn.Module, factor: float) -> None:
+        self.loss = loss
+        self.factor = factor
+        self._penalty: Tensor | None = None
+        layer.register_forward_pre_hook(self._measure)
+
+    def __call__(self, output: Any, target: Tensor) -> Tensor:
+        loss, penalty = self.loss(output, target), self._penalty
+        self._penalty = None
+        return loss if penalty is None else loss + self.factor * penalty
+
+    def _measure(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if layer.training:
+            self._penalty = inputs[0].abs().mean()
 
 
 def make_metric(classes: int) -> Metric:

@@ -6,17 +6,24 @@ from torch import nn
 
 from training.data.images import EvaluationImages, TrainingImages
 from training.data.images.augmentation import Mixing, write_preview
+from training.data.images.copies import write_copies
 from training.errors import BackboneError
 from training.fit import FitResult, ParameterGroup, fit, parameter_groups
 from training.models.backbones import Backbone, find_head
 from training.models.image import ImageClassifier
 from training.models.layers import batch_norm_is_folded, freeze_batch_norm, set_dropout
 from training.pipelines.image.head import fit_head
-from training.pipelines.image.loading import evaluation_loader, make_loss, make_metric, training_loader
+from training.pipelines.image.loading import (
+    ActivationPenalty,
+    evaluation_loader,
+    make_loss,
+    make_metric,
+    training_loader,
+)
 from training.runs import TrainingRun
 from training.settings import ImageSettings
 
-PREVIEW_FILE = "augmentation.png"
+PREVIEW_FILE, COPIES_FOLDER, HEAD_FOLDER = "augmentation.png", "copies", "head"
 
 
 def finetune(
@@ -29,7 +36,9 @@ def finetune(
 ) -> FitResult:
     """Train the head alone, then everything on augmented images, the backbone at lower rates than the head."""
     if settings.head_epochs and settings.weights != "none":
-        _begin_with_head(classifier, backbone, train, validation, settings, run)
+        first = _begin_with_head(classifier, backbone, train, validation, settings, run)
+        if first is not None and first.interrupted:
+            return first
     frozen = _keep_statistics(backbone.network, settings)
     return _fit(classifier, backbone, train, validation, settings, run, frozen_norm=frozen)
 
@@ -81,13 +90,17 @@ def _fit(
         set_dropout(backbone.network, find_head(backbone), settings.dropout)
     mixing = Mixing(settings, backbone.classes) if Mixing.wanted(settings) else None
     write_preview(train, mixing, run.folder / PREVIEW_FILE)
+    data = write_copies(train, settings.copies, run.folder / COPIES_FOLDER) if settings.copies else train
+    loss = make_loss(settings)
+    if settings.l1_activations:
+        loss = ActivationPenalty(loss, find_head(backbone), settings.l1_activations)
     everything = parameter_groups(backbone.network.parameters(), settings)
     return fit(
         classifier,
-        training_loader(train, settings, workers=settings.workers),
+        training_loader(data, settings, workers=settings.workers),
         evaluation_loader(validation, settings, workers=settings.workers),
         settings,
-        loss=make_loss(settings),
+        loss=loss,
         metric=make_metric(backbone.classes),
         run_folder=run.folder,
         groups=everything if settings.mode == "scratch" else rate_groups(backbone, settings),
@@ -104,13 +117,15 @@ def _begin_with_head(
     validation: EvaluationImages,
     settings: ImageSettings,
     run: TrainingRun,
-) -> None:
+) -> FitResult | None:
+    """The head alone; None where a backbone has no head of its own."""
     plain = EvaluationImages(train.images, train.indexes, train.resize)
     alone = settings.model_copy(update={"epochs": settings.head_epochs, "averaging": "none"})
     try:
-        fit_head(classifier, backbone, plain, validation, alone, run, folder=run.folder / "head")
+        return fit_head(classifier, backbone, plain, validation, alone, run, folder=run.folder / HEAD_FOLDER)
     except BackboneError as exc:
         run.say(f"the head is not trained alone first: {exc}", style="yellow")
+        return None
 
 
 def _stage(network: nn.Module, name: str) -> str:

@@ -1,0 +1,35 @@
+"""Offline augmentation: varied copies of the training images, written once and then trained on as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import TensorDataset
+
+from training.data.images.datasets import TrainingImages
+
+
+def write_copies(images: TrainingImages, count: int, folder: Path) -> TensorDataset:
+    """Write `count` copies of each image as `<folder>/<class>/<name>-<copy>.png`.
+
+    Returns:
+        Originals and copies, uint8 [N, H, W, 3], and their classes [N].
+    """
+    seen: list[Tensor] = []
+    labels: list[int] = []
+    for item in range(len(images)):
+        source = images.images.items[images.indexes[item]]
+        place = folder / images.images.classes[source.label]
+        place.mkdir(parents=True, exist_ok=True)
+        seen.append(images.plain(item))
+        for copy in range(1, count + 1):
+            pixels, _ = images[item, copy * len(images) + item]
+            # Names are free of slashes, and those of different folders stay apart.
+            name = f"{Path(source.name).with_suffix('').as_posix().replace('/', '_')}-{copy}.png"
+            Image.fromarray(pixels.numpy()).save(place / name, compress_level=1)
+            seen.append(pixels)
+        labels += [source.label] * (1 + count)
+    return TensorDataset(torch.stack(seen), torch.tensor(labels))
