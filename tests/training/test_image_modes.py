@@ -199,7 +199,9 @@ class InterruptingConsole(Console):
             signal.raise_signal(signal.SIGINT)
 
 
-@pytest.mark.parametrize("words", ["epoch   2/3", "epoch   1/2"], ids=["head", "all"])
+@pytest.mark.parametrize(
+    "words", [pytest.param("epoch   2/3", id="head", marks=pytest.mark.slow), pytest.param("epoch   1/2", id="all")]
+)
 def test_a_finetuning_goes_on_from_either_phase(tmp_path: Path, words: str) -> None:
     write_pictures(tmp_path / "pictures", 12)
     torch.manual_seed(0)
