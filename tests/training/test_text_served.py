@@ -68,3 +68,36 @@ async def test_the_tensor_api_shows_the_output(repository: Path) -> None:
     assert [output.name for output in metadata.outputs] == ["probabilities", "logits", "unknown_token_rate"]
     assert (metadata.outputs[2].datatype, list(metadata.outputs[2].shape)) == ("FP32", [-1])
     assert (config.output[2].name, list(config.output[2].dims)) == ("unknown_token_rate", [])
+
+
+async def test_three_classes_by_convolutions_and_a_reversed_gru(tmp_path: Path) -> None:
+    words = {"sport": "match goal team", "food": "soup bread salt", "music": "song band tune"}
+    rows = [f"{words[label].split()[number % 3]} {number}\t{label}\n" for number in range(40) for label in words]
+    (tmp_path / "subjects.txt").write_text("".join(rows))
+    settings = TextSettings(
+        data=[tmp_path / "subjects.txt"],
+        output=tmp_path / "zoo",
+        runs=tmp_path / "runs",
+        name="subjects",
+        tokens="characters",
+        ngrams=3,
+        network="convolution_recurrent",
+        bidirectional=False,
+        reverse=True,
+        recurrent_dropout=0.2,
+        embedding_size=8,
+        hidden_size=8,
+        epochs=6,
+        learning_rate=0.02,
+        batch_size=16,
+        device="cpu",
+    )
+    outcome = train_text(settings, console=Console(quiet=True))
+    assert outcome.test.accuracy > 0.9
+    golden = outcome.card.golden.samples
+    texts = [sample.text or "" for sample in golden]
+    async with serving(tmp_path / "zoo") as calls:
+        results = (await calls.classify_texts(*texts, model="subjects")).results
+    for result, sample in zip(results, golden, strict=True):
+        got = {item.index: item.probability for item in result.classes}
+        assert [got[index] for index in range(3)] == pytest.approx(list(sample.expected), abs=1e-3)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.training.conftest import Result
+from training.errors import WeightsError
+from training.models.vectors import load_vectors
 from zoo.card import Card, TextTask
 from zoo.golden import check_golden
 from zoo.package import read_card
@@ -124,8 +128,26 @@ def test_word_vectors_are_loaded(train: Train, reviews: Path, tmp_path: Path) ->
     vectors.write_text(f'{{"vectors": {words}}}'.replace("'", '"'), encoding="utf-8")
     result = train(reviews, "--vectors", vectors, "--epochs", 1)
     assert result.exit_code == 0
-    assert "word vectors for 6 of" in result.stderr
+    assert re.search(r"word vectors for 6 of \d+ known words \(\d+%\)", result.stderr)
     assert published(tmp_path)[1].provenance.weights_source == "word vectors vectors.json"
+
+
+@pytest.mark.parametrize("first_line", ["", "7 20\n"], ids=["GloVe", "word2vec"])
+def test_frozen_word_vectors_stay_as_they_are(tmp_path: Path, first_line: str) -> None:
+    vectors = tmp_path / "vectors.txt"
+    rows = np.random.default_rng(0).normal(size=(6, 4))
+    words = [*GOOD, *BAD[:2]]
+    lines = [f"{word} {' '.join(map(str, row))}\n" for word, row in zip(words, rows, strict=True)]
+    vectors.write_text(first_line + "".join(lines), encoding="utf-8")
+    embedding = torch.nn.Embedding(9, 4)
+    assert load_vectors(embedding, [*words, "film"], vectors, frozen=True) == 6
+    assert not embedding.weight.requires_grad
+    got = embedding.weight.detach().numpy()
+    np.testing.assert_allclose(np.corrcoef(got[2:8].ravel(), (rows - rows.mean(0)).ravel())[0, 1], 1, atol=1e-6)
+    assert not got[8].any()
+    vectors.write_text("great 1 2 x\n")
+    with pytest.raises(WeightsError, match="line 1: expected a word and numbers"):
+        load_vectors(embedding, words, vectors)
 
 
 def test_files_of_all_forms_and_a_validation_file(train: Train, tmp_path: Path) -> None:
@@ -162,6 +184,9 @@ def test_files_of_all_forms_and_a_validation_file(train: Train, tmp_path: Path) 
         ("a.txt", "a\t1\nb\t0\n" * 20, ("--cell", "transformer"), ["'transformer' is not one of"]),
         ("a.txt", "a\t1\nb\t0\n" * 20, ("--tokens", "characters", "--vectors", "v.json"), ["vectors are of words"]),
         ("a.txt", "a\t1\nb\t0\n" * 20, ("--vectors", "v.json"), ["v.json cannot be read"]),
+        ("a.txt", "a\t1\nb\t0\n" * 20, ("--kernel", 4), ["kernel 4 has no middle"]),
+        ("a.txt", "a\t1\nb\t0\n" * 20, ("--reverse",), ["add --no-bidirectional"]),
+        ("a.txt", "a\t1\nb\t0\n" * 20, ("--frozen",), ["give some with vectors"]),
         ("a.txt", "a\t1\nb\t0\n" * 20, ("--test-share", 0.95), ["leave nothing to train on"]),
     ],
 )

@@ -34,6 +34,7 @@ class Recurrent(nn.Module):
         hidden_size: width of one direction's state.
         layers: how many are stacked.
         bidirectional: also read each sequence backwards, from its own end; outputs are concatenated.
+        reverse: only read it backwards.
         dropout: between stacked layers, in training.
         recurrent_dropout: of the state on its way from step to step, in training; one mask for all steps and the whole
             batch (Y. Gal and Z. Ghahramani, 2016), applied to the columns of the weights, so that the kernel stays
@@ -48,6 +49,7 @@ class Recurrent(nn.Module):
         *,
         layers: int = 1,
         bidirectional: bool = False,
+        reverse: bool = False,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
     ) -> None:
@@ -56,6 +58,7 @@ class Recurrent(nn.Module):
         self.hidden_size = hidden_size
         self.recurrent_dropout = recurrent_dropout
         self.directions = 2 if bidirectional else 1
+        self.reverse = reverse
         self.output_size = hidden_size * self.directions
         self.stack = _MODULES[cell](
             input_size,
@@ -78,6 +81,11 @@ class Recurrent(nn.Module):
         """
         if torch.onnx.is_in_onnx_export():
             return self._forward_onnx(inputs_NTF, lengths_N)
+        if self.reverse:
+            return _turned(self._forward(_turned(inputs_NTF, lengths_N), lengths_N), lengths_N)
+        return self._forward(inputs_NTF, lengths_N)
+
+    def _forward(self, inputs_NTF: Tensor, lengths_N: Tensor | None) -> Tensor:
         if lengths_N is None:
             outputs: Tensor = self._run(inputs_NTF)[0]
             return outputs
@@ -94,12 +102,18 @@ class Recurrent(nn.Module):
         Returns:
             The last layer's outputs [N, T, hidden_size], and the state after the last step.
         """
-        assert self.directions == 1, "a layer that reads backwards begins at the end. This is a bug."
+        assert self._direction == "forward", "a layer that reads backwards begins at the end. This is a bug."
         if torch.onnx.is_in_onnx_export():
             return self._carry_onnx(inputs_NTF, state)
         before = state if state is None or self.cell == "lstm" else state[0]
         outputs, after = self._run(inputs_NTF, before)
         return outputs, after if self.cell == "lstm" else (after,)
+
+    @property
+    def _direction(self) -> str:
+        if self.directions == 2:
+            return "bidirectional"
+        return "reverse" if self.reverse else "forward"
 
     def _run(self, *arguments: Any) -> Any:
         if not (self.training and self.recurrent_dropout):
@@ -144,7 +158,7 @@ class Recurrent(nn.Module):
                 [inputs_TNF, *self._onnx_weights(layer), lengths_N, *state],
                 {
                     "hidden_size": self.hidden_size,
-                    "direction": "bidirectional" if self.directions == 2 else "forward",
+                    "direction": self._direction,
                     **of_gru,
                 },
                 dtypes=[inputs_TNF.dtype] * len(shapes),
@@ -167,3 +181,13 @@ class Recurrent(nn.Module):
         # Slices, not chunk(): the exporter cannot fold Split, and would leave the reordering in the file.
         starts = [gate * self.hidden_size for gate in _GATES_ONNX[self.cell]]
         return torch.cat([parameter[start : start + self.hidden_size] for start in starts])
+
+
+def _turned(sequences_NTF: Tensor, lengths_N: Tensor | None) -> Tensor:
+    """Each sequence from its own end to its beginning; what is behind the end stays there."""
+    if lengths_N is None:
+        return sequences_NTF.flip(1)
+    steps_T = torch.arange(sequences_NTF.shape[1], device=sequences_NTF.device)
+    from_end_NT = lengths_N[:, None] - 1 - steps_T
+    rows_NT1 = torch.where(from_end_NT < 0, steps_T, from_end_NT)[:, :, None]
+    return sequences_NTF.gather(1, rows_NT1.expand_as(sequences_NTF))

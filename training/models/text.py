@@ -1,22 +1,26 @@
-"""A recurrent classifier of token sequences."""
+"""Recurrent and convolutional classifiers of token sequences."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from training.models.convolution import Convolutions
 from training.models.ngrams import PADDING_ID, UNKNOWN_ID, ngram_buckets
 from training.models.recurrent import CellKind, Recurrent
+
+NetworkKind = Literal["recurrent", "convolution", "convolution_recurrent"]
 
 
 class TextClassifier(nn.Module):
     """Token ids int64 [N, T] -> logits [N, classes].
 
-    Embedding, recurrent layers, then a linear layer over three views of the sequence: mean and maximum of the states
-    and mean of the embeddings, each over the true length. Nothing depends on the padding.
+    Embedding, convolutions or recurrent layers or both, then a linear layer over three views of the sequence: mean and
+    maximum of the states and mean of the embeddings, each over the true length. Nothing depends on the padding.
 
     Args:
         vocabulary_size: ids, padding (0) included.
@@ -24,8 +28,11 @@ class TextClassifier(nn.Module):
         embedding_size: width of a token's vector.
         ngrams: the vector of a token is the sum of its own and of those of the 2-, .. n-grams that end there.
         buckets: rows of the table of each n > 1; n-grams are hashed into them.
-        cell, hidden_size, layers, bidirectional: of the recurrent layers.
-        dropout: before the linear layer and between recurrent layers.
+        network: recurrent layers, convolutions, or recurrent layers over what convolutions give.
+        convolutions, kernel: number and width of the convolutions.
+        cell, hidden_size, layers, bidirectional, reverse, recurrent_dropout: of the recurrent layers; `hidden_size`
+            also of the convolutions.
+        dropout: before the linear layer and between layers.
         token_dropout: chance that a token's vector is zeroed as a whole, in training.
     """
 
@@ -37,10 +44,15 @@ class TextClassifier(nn.Module):
         embedding_size: int = 64,
         ngrams: int = 1,
         buckets: int = 2**15,
+        network: NetworkKind = "recurrent",
+        convolutions: int = 2,
+        kernel: int = 3,
         cell: CellKind = "gru",
         hidden_size: int = 96,
         layers: int = 1,
         bidirectional: bool = True,
+        reverse: bool = False,
+        recurrent_dropout: float = 0.0,
         dropout: float = 0.5,
         token_dropout: float = 0.2,
     ) -> None:
@@ -53,22 +65,39 @@ class TextClassifier(nn.Module):
             nn.init.normal_(table.weight, std=0.1)  # a refinement of the tokens' own vectors, which start with 1
         self.ngrams = nn.ModuleList(tables)
         self.buckets = buckets
-        self.recurrent = Recurrent(
-            cell, embedding_size, hidden_size, layers=layers, bidirectional=bidirectional, dropout=dropout
-        )
+        self.convolutions: Convolutions | None = None
+        self.recurrent: Recurrent | None = None
+        size = embedding_size
+        if network != "recurrent":
+            self.convolutions = Convolutions(size, hidden_size, layers=convolutions, kernel=kernel, dropout=dropout)
+            size = hidden_size
+        if network != "convolution":
+            self.recurrent = Recurrent(
+                *(cell, size, hidden_size),
+                layers=layers,
+                bidirectional=bidirectional,
+                reverse=reverse,
+                dropout=dropout,
+                recurrent_dropout=recurrent_dropout,
+            )
+            size = self.recurrent.output_size
         self.token_dropout = nn.Dropout1d(token_dropout)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(2 * self.recurrent.output_size + embedding_size, classes)
+        self.head = nn.Linear(2 * size + embedding_size, classes)
 
     def forward(self, ids_NT: Tensor) -> Tensor:
         """Classify; padding is behind the tokens of each row, and a row of padding alone is an empty text."""
         mask_NT1 = (ids_NT != PADDING_ID).unsqueeze(2)
         lengths_N1 = mask_NT1.sum(1).clamp(min=1)
         vectors_NTE = self.token_dropout(self._embed(ids_NT) * mask_NT1)
-        states_NTH = self.recurrent(vectors_NTE, lengths_N1.squeeze(1))
+        states_NTH = vectors_NTE
+        if self.convolutions is not None:
+            states_NTH = self.convolutions(states_NTH, mask_NT1)
+        if self.recurrent is not None:
+            states_NTH = self.recurrent(states_NTH, lengths_N1.squeeze(1))
         views = [
             states_NTH.sum(1) / lengths_N1,
-            states_NTH.masked_fill(~mask_NT1, -1.0).amax(1),  # states lie in -1..1
+            states_NTH.masked_fill(~mask_NT1, -1.0).amax(1),  # no state is less
             vectors_NTE.sum(1) / lengths_N1,
         ]
         logits: Tensor = self.head(self.dropout(torch.cat(views, dim=1)))

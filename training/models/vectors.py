@@ -18,7 +18,7 @@ _KNOWN_STD, _OTHER_STD = 0.3, 0.1
 """Standard deviation of the loaded vectors, and of the random ones beside them, which know nothing yet."""
 
 
-def load_vectors(embedding: nn.Embedding, vocabulary: Sequence[str], path: Path) -> int:
+def load_vectors(embedding: nn.Embedding, vocabulary: Sequence[str], path: Path, *, frozen: bool = False) -> int:
     """Overwrite the rows of known words, and make the other ones small.
 
     Vectors that are wider than the embedding are reduced to their principal components.
@@ -26,7 +26,9 @@ def load_vectors(embedding: nn.Embedding, vocabulary: Sequence[str], path: Path)
     Args:
         embedding: rows 2, 3, .. are the words of `vocabulary`.
         vocabulary: the words, in lower case.
-        path: JSON `{"vectors": {word: [numbers]}}`, or without the outer level.
+        path: JSON `{"vectors": {word: [numbers]}}`, or without the outer level; or lines `word number number ..`, as
+            GloVe and word2vec write them.
+        frozen: keep the vectors as they are in training; the other words have zeros then.
 
     Returns:
         How many words of the vocabulary the file has.
@@ -49,22 +51,46 @@ def load_vectors(embedding: nn.Embedding, vocabulary: Sequence[str], path: Path)
         )
     rows = _reduce(matrix, embedding.embedding_dim)
     with torch.no_grad():
-        embedding.weight.mul_(_OTHER_STD)
+        embedding.weight.mul_(0.0 if frozen else _OTHER_STD)
         embedding.weight[torch.tensor(found) + _FIRST_ID] = torch.from_numpy(rows)
+    embedding.weight.requires_grad_(not frozen)
     return len(found)
 
 
 def _read(path: Path) -> dict[str, list[float]]:
     try:
-        content = json.loads(path.read_bytes())
+        text = path.read_text(encoding="utf-8")
     except OSError as exc:
         raise WeightsError(f"{path} cannot be read: {exc.strerror}") from exc
-    except ValueError as exc:  # also wrong UTF-8
+    except UnicodeDecodeError as exc:
+        raise WeightsError(f"{path} is not UTF-8; of word2vec, use the text format") from exc
+    vectors = _read_json(path, text) if text.lstrip().startswith("{") else _read_lines(path, text)
+    return {word.lower(): vector for word, vector in vectors.items()}
+
+
+def _read_json(path: Path, text: str) -> dict[str, list[float]]:
+    try:
+        content = json.loads(text)
+    except ValueError as exc:
         raise WeightsError(f"{path} is not JSON: {exc}") from exc
-    vectors = content.get("vectors", content) if isinstance(content, dict) else None
+    vectors = content.get("vectors", content)
     if not isinstance(vectors, dict):
         raise WeightsError(f'{path} has no word vectors; expected {{"vectors": {{word: [numbers]}}}}')
-    return {word.lower(): vector for word, vector in vectors.items()}
+    return vectors
+
+
+def _read_lines(path: Path, text: str) -> dict[str, list[float]]:
+    """GloVe's format, or word2vec's, which begins with a line of two numbers: of words and of dimensions."""
+    vectors = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        word, *values = line.rstrip().split(" ")
+        if not values or (number == 1 and len(values) == 1):
+            continue
+        try:
+            vectors[word] = [float(value) for value in values]
+        except ValueError as exc:
+            raise WeightsError(f"{path}, line {number}: expected a word and numbers: {exc}") from exc
+    return vectors
 
 
 def _reduce(matrix: NDArray[np.float32], width: int) -> NDArray[np.float32]:

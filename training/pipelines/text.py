@@ -114,8 +114,11 @@ def train_text(
 
 
 def _describe(settings: TextSettings) -> str:
-    direction = "bidirectional " if settings.bidirectional else ""
-    return f"{direction}{settings.cell.upper()} over {settings.tokens}"
+    if settings.network == "convolution":
+        return f"convolutions over {settings.tokens}"
+    direction = "bidirectional " if settings.bidirectional else "reversed " if settings.reverse else ""
+    below = "convolutions over " if settings.network == "convolution_recurrent" else ""
+    return f"{direction}{settings.cell.upper()} over {below}{settings.tokens}"
 
 
 def _learn_tokenizer(settings: TextSettings, part: TextPart) -> Tokenizer:
@@ -140,18 +143,25 @@ def _build(settings: TextSettings, tokenizer: Tokenizer, classes: int, run: Trai
             embedding_size=settings.embedding_size,
             ngrams=settings.ngrams,
             buckets=settings.buckets,
+            network=settings.network,
+            convolutions=settings.convolutions,
+            kernel=settings.kernel,
             cell=settings.cell,
             hidden_size=settings.hidden_size,
             layers=settings.layers,
             bidirectional=settings.bidirectional,
+            reverse=settings.reverse,
+            recurrent_dropout=settings.recurrent_dropout,
             dropout=settings.dropout,
             token_dropout=settings.token_dropout,
         )
         for _ in range(settings.members)
     ]
     if settings.vectors is not None:
-        found = [load_vectors(member.tokens, tokenizer.vocabulary, settings.vectors) for member in members]
-        run.say(f"word vectors for {found[0]} of {len(tokenizer.vocabulary)} known words")
+        found, words = 0, len(tokenizer.vocabulary)
+        for member in members:
+            found = load_vectors(member.tokens, tokenizer.vocabulary, settings.vectors, frozen=settings.frozen)
+        run.say(f"word vectors for {found} of {words} known words ({found / words:.0%})")
     return members[0] if len(members) == 1 else Committee(members)
 
 

@@ -45,18 +45,31 @@ class TextSettings(RunSettings):
     buckets: int = Field(default=16_384, ge=2)
     """Size of the table that the n-grams of one length are hashed into."""
     vectors: Path | None = None
-    """Word vectors to start from, JSON {"vectors": {word: [numbers]}}; reduced to embedding_size."""
+    """Word vectors to start from, JSON {"vectors": {word: [numbers]}} or lines `word number number ..` (GloVe,
+    word2vec); reduced to embedding_size."""
+    frozen: bool = False
+    """Keep the word vectors as they are; words without one are then all alike, as unknown words are."""
 
+    network: Literal["recurrent", "convolution", "convolution_recurrent"] = "recurrent"
+    """Recurrent layers, convolutions along the text, or recurrent layers over what convolutions give."""
+    convolutions: int = Field(default=2, ge=1, le=10)
+    """Stacked convolutions; each looks twice as far as the one before (dilation 1, 2, 4, ..)."""
+    kernel: int = Field(default=3, ge=1, le=15)
+    """Tokens that a convolution looks at; odd."""
     cell: Literal["rnn", "lstm", "gru"] = "gru"
     """Kind of recurrent cell."""
     embedding_size: int = Field(default=64, ge=1)
     """Width of a token's vector."""
     hidden_size: int = Field(default=96, ge=1)
-    """Width of the recurrent state, per direction."""
+    """Width of the recurrent state, per direction, and of the convolutions."""
     layers: int = Field(default=1, ge=1)
     """Stacked recurrent layers."""
     bidirectional: bool = True
     """Read the text in both directions."""
+    reverse: bool = False
+    """Read the text from its end only; with --no-bidirectional."""
+    recurrent_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout of the recurrent state between tokens, one mask for all of them."""
     dropout: float = Field(default=0.5, ge=0, lt=1)
     """Dropout before the last layer and between recurrent layers."""
     token_dropout: float = Field(default=0.2, ge=0, lt=1)
@@ -92,6 +105,16 @@ class TextSettings(RunSettings):
                 f"naive_bayes_buckets compares each token of a text with each other and needs max_tokens "
                 f"{_LONGEST_COUNTED} or less, not {self.max_tokens}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _network_is_possible(self) -> TextSettings:
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel {self.kernel} has no middle; take an odd number")
+        if self.reverse and self.bidirectional:
+            raise ValueError("reverse is for one direction; add --no-bidirectional")
+        if self.frozen and self.vectors is None:
+            raise ValueError("frozen keeps word vectors as they are; give some with vectors")
         return self
 
     @model_validator(mode="after")
