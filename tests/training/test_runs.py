@@ -134,3 +134,14 @@ def test_a_single_value_serves_as_a_list(menagerie_train: Train, tmp_path: Path)
     result = menagerie_train("series", "--config", tmp_path / "run.yaml")
     assert "nowhere.csv" in result.stderr
     assert "--target" not in result.stderr
+
+
+def test_help_shows_what_a_task_needs_first(menagerie_train: Train) -> None:
+    text = menagerie_train("image", "--help").stdout
+    places = [
+        text.index(heading) for heading in ("Arguments", "Images and network", "Run and published", "Training loop")
+    ]
+    assert places == sorted(places)
+    assert (
+        places[1] < text.index("--backbone") < places[2] < text.index("--resume") < places[3] < text.index("--epochs")
+    )

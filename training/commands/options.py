@@ -39,8 +39,11 @@ def settings_command(
         def command(**values: Any) -> None:
             _run_translated(lambda: run(_build(model, values, arguments)))
 
-        parameters = [_parameter(name, field, name in arguments) for name, field in model.model_fields.items()]
-        parameters.sort(key=lambda parameter: parameter.name not in arguments)
+        # Arguments first; then what the task itself defines, before what every run has.
+        names = sorted(
+            model.model_fields, key=lambda name: (name not in arguments, model.mro().index(_owner(model, name)))
+        )
+        parameters = [_parameter(model, name, name in arguments) for name in names]
         parameters.append(_keyword(_CONFIG, Annotated[Path | None, typer.Option(metavar="FILE", help=_CONFIG_HELP)]))
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -51,12 +54,18 @@ def settings_command(
     return decorate
 
 
-def _parameter(name: str, field: FieldInfo, positional: bool) -> inspect.Parameter:
-    kind = typer.Argument if positional else typer.Option
+def _parameter(model: type[Settings], name: str, positional: bool) -> inspect.Parameter:
+    field = model.model_fields[name]
+    text = f"{field.description} {_default(field)}"
+    panel = None if positional else _owner(model, name).__dict__.get("help_panel")
+    kind = (typer.Argument if positional else typer.Option)(help=text, rich_help_panel=panel)
     # None stands for "not given": a file may give it, and the model knows its own defaults.
-    return _keyword(
-        name, Annotated[_typer_type(field.annotation) | None, kind(help=f"{field.description} {_default(field)}")]
-    )
+    return _keyword(name, Annotated[_typer_type(field.annotation) | None, kind])
+
+
+def _owner(model: type[Settings], name: str) -> type:
+    """The class that defined a field first; those that only change its default do not count."""
+    return next(cls for cls in reversed(model.mro()) if name in inspect.get_annotations(cls))
 
 
 def _typer_type(annotation: Any) -> Any:

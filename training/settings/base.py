@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict
 
 
 class Settings(BaseModel):
     """Base: immutable, unknown names are errors, the docstring of a field is its description."""
+
+    help_panel: ClassVar[str] = "Options"
+    """Heading of the fields that a class itself defines, in `--help`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,8 @@ Mode = Literal["freeze", "finetune", "scratch"]
 
 class ImageSettings(RunSettings):
     """Settings of `python -m training image`."""
+
+    help_panel: ClassVar[str] = "Images and network"
 
     data: Path
     """Folder of class folders, DATA/<class>/*.jpg, or with train, val and test folders above them; a table (.csv) of
@@ -89,6 +91,8 @@ class ImageSettings(RunSettings):
 
 class CompareSettings(ImageSettings):
     """Settings of `python -m training compare`."""
+
+    help_panel: ClassVar[str] = "Comparison"
 
     modes: list[Mode] = Field(default=["freeze", "finetune", "scratch"], min_length=1)
     """Ways of training to compare with the first one; repeat the option for several."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,8 @@ from training.settings.base import Settings
 
 class FitSettings(Settings):
     """How the training loop runs."""
+
+    help_panel: ClassVar[str] = "Training loop"
 
     epochs: int = Field(default=20, ge=1)
     """At most this many passes over the training part; early stopping usually ends before."""
@@ -49,6 +51,8 @@ class FitSettings(Settings):
 
 class RunSettings(FitSettings):
     """A run that ends in a published model."""
+
+    help_panel: ClassVar[str] = "Run and published model"
 
     output: Path
     """Model repository to publish to; made where it does not exist."""
