@@ -6,10 +6,17 @@ import asyncio
 import os
 import sys
 
-from service.errors import StartError
-from service.flags import parse_settings
-from service.telemetry.logs import configure_logging
-from zoo.errors import ZooError
+from service.cpus import available_cpus
+from service.memory import limit_heaps
+
+# The modules below load numpy, which starts threads: the heaps are limited before there are any, or not at all.
+limit_heaps(available_cpus())
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the server multiplies no matrices outside of ONNX Runtime
+
+from service.errors import StartError  # noqa: E402
+from service.flags import parse_settings  # noqa: E402
+from service.telemetry.logs import configure_logging  # noqa: E402
+from zoo.errors import ZooError  # noqa: E402
 
 TUNE = "tune"
 """The one command beside serving, which needs no word."""

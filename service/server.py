@@ -32,6 +32,7 @@ from service.errors import DeviceError, StartError
 from service.health import HealthServicer
 from service.interceptors.requests import RequestInterceptor
 from service.loader import Loader
+from service.memory import trim
 from service.models.catalog import ModelFolder
 from service.models.entry import State
 from service.models.loading import LoadedModel
@@ -195,6 +196,7 @@ class Server:
     async def _load(self, found: dict[str, ModelFolder]) -> None:
         start = perf_counter()
         await self.table.load_found(found)
+        await asyncio.to_thread(trim)
         entries = self.table.entries()
         ready = sum(entry.state is State.READY for entry in entries)
         level = logging.INFO if ready else logging.ERROR
@@ -301,6 +303,9 @@ def _grpc_options(settings: Settings) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", hard_limit),
         ("grpc.max_send_message_length", -1),
+        # Beyond so many that wait for the event loop gRPC cancels calls; who is too much is for us to say, in words.
+        ("grpc.server.max_pending_requests", 2**20),
+        ("grpc.server.max_pending_requests_hard_limit", 2**20),
         ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a silent half of the traffic
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),  # clients that keep idle connections alive
         ("grpc.keepalive_permit_without_calls", 1),

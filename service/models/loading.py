@@ -12,9 +12,10 @@ import numpy as np
 
 from service.backend.contract import Backend, Signature, Tensors
 from service.backend.padding import PaddedBackend, batch_sizes
+from service.models import pace
 from service.models.fitting import Fitted, fit
 from service.models.model_settings import DEFAULTS, ModelSettings, SequenceSettings, card_sequence
-from service.models.probing import explore, run_seconds, run_warm_ups, warm_up
+from service.models.probing import explore, run_warm_ups, warm_up
 from zoo.card import (
     FORECAST,
     IMAGE_INPUT,
@@ -32,9 +33,6 @@ from zoo.errors import PackageError
 from zoo.golden import check_golden, golden_inputs, zero_state
 from zoo.package import read_card
 
-SHORT_ROW_SECONDS = 0.001
-"""A model that takes no longer for a row is opened for one core: its runs are too short to be shared out among cores,
-while batches that are run side by side are not (see docs/performance.md)."""
 OpenBackend = Callable[[Path], Backend]
 """Opens a model file; raises PackageError or a ServiceError where it cannot."""
 
@@ -57,9 +55,11 @@ class LoadedModel:
     """Largest error on the golden samples, as a fraction of the tolerance."""
     row_seconds: float
     """What a run of one row takes; infinite where no inputs are known."""
-    frugal: bool = False
+    run_rows: int
+    """Rows of one run; 0: there is no batch axis."""
+    frugal: bool
     """Whether a run takes one core, where it could have more."""
-    seconds: float = 0.0
+    seconds: float
     """What loading took."""
 
 
@@ -86,22 +86,47 @@ def load_model(
         ServiceError: the model does not run.
     """
     start = perf_counter()
-    loaded = _load(path, open_backend, max_batch_rows, settings)
-    frugal = open_frugally is not None and is_short(loaded)
-    if open_frugally and frugal:
-        loaded.backend.close()
-        loaded = _load(path, open_frugally, max_batch_rows, settings)
-    return replace(loaded, frugal=frugal, seconds=perf_counter() - start)
-
-
-def is_short(loaded: LoadedModel) -> bool:
-    """Whether a model takes so little for a row that it is opened for one core."""
-    return loaded.row_seconds < SHORT_ROW_SECONDS
-
-
-def _load(path: Path, open_backend: OpenBackend, max_batch_rows: int, settings: ModelSettings) -> LoadedModel:
     card = read_card(path)
     settings = _with_card_state(settings, card)
+    opened = _open(path, card, open_backend, max_batch_rows, settings)
+    frugal = open_frugally is not None and pace.is_short(opened.row_seconds)
+    if open_frugally and frugal:
+        opened.backend.close()
+        opened = _open(path, card, open_frugally, max_batch_rows, settings)
+    try:
+        run_rows = _warm_up(opened, max_batch_rows, settings)
+    except BaseException:
+        opened.backend.close()
+        raise
+    return LoadedModel(
+        card=card,
+        backend=opened.backend,
+        signature=opened.fitted.callers,
+        graph=opened.fitted.graph,
+        settings=settings,
+        probe=opened.probe,
+        golden_error=opened.golden_error,
+        row_seconds=opened.row_seconds,
+        run_rows=run_rows,
+        frugal=frugal,
+        seconds=perf_counter() - start,
+    )
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A model that answered."""
+
+    backend: Backend
+    fitted: Fitted
+    probe: Tensors | None
+    golden_error: float
+    row_seconds: float
+
+
+def _open(
+    path: Path, card: Card | None, open_backend: OpenBackend, max_batch_rows: int, settings: ModelSettings
+) -> _Opened:
     backend = open_backend(path)
     try:
         fitted = fit(backend.signature, settings)
@@ -109,18 +134,26 @@ def _load(path: Path, open_backend: OpenBackend, max_batch_rows: int, settings: 
             _check_card(card, backend.signature, fitted)
             backend = _padded(backend, fitted, max_batch_rows)
             golden_error = check_golden(card, backend.run)
-            probe = _checked_probe(card, backend)
+            probe: Tensors | None = _checked_probe(card, backend)
         else:
             (fitted, probe), golden_error = explore(backend, fitted, settings), 0.0
             backend = _padded(backend, fitted, max_batch_rows)
-        run_warm_ups(backend, fitted, settings)
-        if probe:
-            warm_up(backend, probe, fitted.graph.max_batch, max_batch_rows, settings.instances or 1)
-        row_seconds = run_seconds(backend, probe, 1) if probe else math.inf
+        row_seconds = pace.run_seconds(backend, probe) if probe else math.inf
     except BaseException:
         backend.close()
         raise
-    return LoadedModel(card, backend, fitted.callers, fitted.graph, settings, probe, golden_error, row_seconds)
+    return _Opened(backend, fitted, probe, golden_error, row_seconds)
+
+
+def _warm_up(opened: _Opened, max_batch_rows: int, settings: ModelSettings) -> int:
+    """Run what will come; the rows that a run will have."""
+    backend, graph = opened.backend, opened.fitted.graph
+    most = max_batch_rows if graph.max_batch is None else graph.max_batch
+    run_rows = pace.run_rows(opened.row_seconds, most, backend.device)
+    run_warm_ups(backend, opened.fitted, settings)
+    if opened.probe:
+        warm_up(backend, opened.probe, run_rows or 1, settings.instances or 1)
+    return run_rows
 
 
 def _padded(backend: Backend, fitted: Fitted, max_batch_rows: int) -> Backend:

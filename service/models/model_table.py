@@ -23,10 +23,10 @@ from service.errors import (
     ModelNotFoundError,
     ServiceError,
 )
+from service.memory import trim
 from service.models.catalog import Found, ModelFolder, ScanRepository, look, stamp
 from service.models.entry import Entry, IndexRow, State
 from service.models.lookup import ModelLookup
-from service.models.memory import trim
 from service.models.served_model import ServedModel
 from service.telemetry.metrics import Metrics
 from zoo.errors import RepositoryError, ZooError

@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 
 WARM_UP_SECONDS = 0.25
 """On a CPU, which needs its memory once. CUDA prepares for every batch size anew, so that there all have to be run."""
-_LONG_RUN_SECONDS = 0.01
 _FREE_AXIS_SIZES = (8, 64, 256)
 """Tried in turn where a graph without a card leaves an axis free."""
 
@@ -111,8 +110,8 @@ def run_warm_ups(backend: Backend, fitted: Fitted, settings: ModelSettings) -> N
             backend.run(inputs)
 
 
-def warm_up(backend: Backend, probe: Tensors, max_batch: int | None, max_batch_rows: int, runs: int = 1) -> None:
-    """Run the batch sizes that will come, small ones first.
+def warm_up(backend: Backend, probe: Tensors, most: int, runs: int = 1) -> None:
+    """Run the batch sizes that will come, up to `most` rows, small ones first.
 
     On a CPU as long as the time for it lasts. On CUDA all of them, and as many runs at a time as there will be, since
     each has buffers and handles of its own; where the memory ends, batches will be smaller.
@@ -122,7 +121,7 @@ def warm_up(backend: Backend, probe: Tensors, max_batch: int | None, max_batch_r
     with ThreadPoolExecutor(runs) as pool:
         # Where one will do, it is this thread: memory that a new one takes is in a heap of its own, which outlives it.
         each: Callable[..., Iterable[Tensors]] = pool.map if runs > 1 else map
-        for rows in batch_sizes((max_batch_rows if max_batch is None else max_batch) or 1):
+        for rows in batch_sizes(most):
             if perf_counter() > end:
                 break
             batch = {name: np.repeat(value, rows, axis=0) if rows > 1 else value for name, value in probe.items()}
@@ -133,16 +132,3 @@ def warm_up(backend: Backend, probe: Tensors, max_batch: int | None, max_batch_r
                     raise
                 log.warning("warm-up: a batch of %d rows does not fit into the memory: %s", rows, exc.detail)
                 break
-
-
-def run_seconds(backend: Backend, probe: Tensors, rows: int) -> float:
-    """What a run of so many rows takes: the shortest of three, or the first if that is long."""
-    batch = {name: np.repeat(value, rows, axis=0) if rows > 1 else value for name, value in probe.items()}
-    shortest = math.inf
-    for _ in range(3):
-        start = perf_counter()
-        backend.run(batch)
-        shortest = min(shortest, perf_counter() - start)
-        if shortest > _LONG_RUN_SECONDS:
-            break
-    return shortest

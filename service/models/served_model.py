@@ -53,8 +53,6 @@ PRIORITIES = Priorities(levels=3, default=2)
 _INLINE_CHARACTERS = 10_000
 _INLINE_ITEMS = 4
 
-LONG_RUN_SECONDS, ENOUGH_ROWS = 0.05, 8
-"""A run on a CPU takes no longer, or has no more rows."""
 INSTANT_SECONDS = 0.0005
 """A run that takes no longer is done on the spot: handing it to a thread and back takes about a third of that."""
 _RPCS = {ImageTask: "ClassifyImages", TextTask: "ClassifyTexts", SeriesTask: "Forecast"}
@@ -113,7 +111,7 @@ class ServedModel:
         self._batcher = Batcher(
             self._compute,
             metrics,
-            max_batch_rows=_run_rows(loaded, self.max_batch_rows),
+            max_batch_rows=loaded.run_rows,
             max_queue_rows=settings.max_queue_rows,
             max_delay_seconds=self.max_delay_seconds,
             max_runs=runs,
@@ -339,14 +337,6 @@ class ServedModel:
     def _is_instant(self, parts: Sequence[Tensors]) -> bool:
         """Whether a run is over before a thread could have begun it, and nobody else is there to wait meanwhile."""
         return len(parts) == 1 and self._batcher.alone and self._seconds_per_byte * _size(parts[0]) < INSTANT_SECONDS
-
-
-def _run_rows(loaded: LoadedModel, most: int) -> int:
-    """Rows of one run. A CPU gains nothing from large batches of what takes long for a row: its caches do not hold them
-    (MobileNetV2 loses a fifth from 8 to 32 rows), and whoever comes next waits longer."""
-    if loaded.backend.device.kind != "cpu" or most <= ENOUGH_ROWS or math.isinf(loaded.row_seconds):
-        return most
-    return min(most, max(ENOUGH_ROWS, int(LONG_RUN_SECONDS / max(loaded.row_seconds, 1e-9))))
 
 
 def _size(tensors: Tensors) -> int:

@@ -12,8 +12,9 @@ from service.backend.contract import Device
 from service.backend.padding import batch_sizes
 from service.errors import InferenceError, ServiceError
 from service.loader import Loader
-from service.models.loading import LoadedModel, is_short
+from service.models.loading import LoadedModel
 from service.models.model_settings import ModelSettings
+from service.models.pace import is_short
 from service.settings import Settings
 from service.tuning.choosing import Choice, choose, common_rows
 from service.tuning.exploring import Explorer
@@ -160,7 +161,12 @@ class Tuner:
         threads, instances = self._loader.threads(settings), settings.instances or 1
         model, cores = models[threads], self._settings.compute_threads
         rows = self._settings.max_batch_size if model.graph.max_batch is None else self._sizes_of(model)[-1]
-        if settings.threads is None and threads > 1 and model.backend.device.kind == "cpu" and is_short(model):
+        if (
+            settings.threads is None
+            and threads > 1
+            and model.backend.device.kind == "cpu"
+            and is_short(model.row_seconds)
+        ):
             # It takes a core for each run, and runs full batches side by side.
             threads, instances = 1, max(instances, cores if model.graph.max_batch != 0 else 1)
         return Trial(Combination(threads, instances), rows)

@@ -107,3 +107,15 @@ async def _becomes(calls: Calls, name: str, value: float, **labels: str) -> bool
             return True
         await asyncio.sleep(0.02)
     return False
+
+
+async def test_thousands_of_requests_on_one_connection_are_answered_or_refused_in_words(calls: Calls) -> None:
+    async def ask() -> grpc.StatusCode:
+        try:
+            await calls.infer("affine", {"x": np.ones((1, 3), np.float32)})
+        except grpc.aio.AioRpcError as error:
+            return error.code()
+        return grpc.StatusCode.OK
+
+    found = set(await asyncio.gather(*(ask() for _ in range(3500))))
+    assert found <= {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}

@@ -12,7 +12,8 @@ import pytest
 from service.backend.contract import Device, Tensors
 from service.backend.engine import Engine
 from service.backend.onnx import OnnxBackend
-from service.models.loading import SHORT_ROW_SECONDS, load_model
+from service.models.loading import load_model
+from service.models.pace import SHORT_ROW_SECONDS
 from service.models.served_model import INSTANT_SECONDS
 from tests import cards, graphs
 from tests.service.conftest import Serve
