@@ -78,7 +78,7 @@ def test_a_folder_becomes_a_served_file(menagerie_train: Train, tmp_path: Path, 
     assert card.task.labels == ("blue", "green", "red")
     assert card.test_metrics["accuracy"] >= 0.9
     assert card.test_metrics["test_items"] == 9
-    assert card.tried.keys() == {"float32", "int8"}
+    assert {"float32", "int8"} < card.tried.keys()
     assert card.provenance.split == "stratified by class, seed 0: 42 train / 9 validation / 9 test"
     assert card.class_shares == pytest.approx({"blue": 1 / 3, "green": 1 / 3, "red": 1 / 3})
     assert all(card.reference[channel].distribution for channel in ("red", "green", "blue"))
