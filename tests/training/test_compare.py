@@ -16,7 +16,7 @@ from training.evaluation.significance import paired_difference, share_interval
 from training.models.backbones import make_backbone
 from zoo.repository import scan
 
-TINY = "timm/test_efficientnet"
+TINY = "small_cnn"
 
 
 def test_the_interval_of_a_share_is_wilsons() -> None:

@@ -29,7 +29,7 @@ from zoo.card import ImageTask, Resize
 from zoo.package import read_card
 
 Train = Callable[..., Result]
-TINY = "timm/test_efficientnet"
+TINY, QUICK = "timm/test_efficientnet", "small_cnn"
 SMALL = Resize(shorter_side_px=40, height_px=32, width_px=32)
 
 
@@ -125,8 +125,8 @@ def test_the_hash_of_a_network_sees_weights_and_statistics() -> None:
 def test_both_phases_of_a_finetuning_and_features_that_are_kept(menagerie_train: Train, tmp_path: Path) -> None:
     pictures = write_pictures(tmp_path / "pictures", 12)
     torch.manual_seed(0)
-    save_file(make_backbone(TINY, 7).network.state_dict(), tmp_path / "tiny.safetensors")
-    common = ["--backbone", TINY, "--weights", tmp_path / "tiny.safetensors", "--workers", 0, "--epochs", 1]
+    save_file(make_backbone(QUICK, 7).network.state_dict(), tmp_path / "tiny.safetensors")
+    common = ["--backbone", QUICK, "--weights", tmp_path / "tiny.safetensors", "--workers", 0, "--epochs", 1]
     places = ["--output", tmp_path / "zoo", "--name", "colours", "--runs", tmp_path / "runs"]
     more = [
         "--copies",
@@ -205,10 +205,10 @@ class InterruptingConsole(Console):
 def test_a_finetuning_goes_on_from_either_phase(tmp_path: Path, words: str) -> None:
     write_pictures(tmp_path / "pictures", 12)
     torch.manual_seed(0)
-    save_file(make_backbone(TINY, 7).network.state_dict(), tmp_path / "tiny.safetensors")
+    save_file(make_backbone(QUICK, 7).network.state_dict(), tmp_path / "tiny.safetensors")
     places = {"data": tmp_path / "pictures", "output": tmp_path / "zoo", "runs": tmp_path / "runs"}
     options = {"weights": str(tmp_path / "tiny.safetensors"), "head_epochs": 3, "epochs": 2, "learning_rate": 0.01}
-    settings = settings_for(tmp_path, **places, **options)
+    settings = settings_for(tmp_path, backbone=QUICK, **places, **options)
     whole = train_image(settings, console=Console(quiet=True))
     console = InterruptingConsole()
     console.words = words

@@ -21,7 +21,7 @@ from training.pipelines.image import train_image
 from training.settings import ImageSettings
 
 Train = Callable[..., Result]
-TINY = {"backbone": "timm/test_efficientnet", "mode": "scratch", "weights": "none", "workers": 0, "epochs": 3}
+TINY = {"backbone": "small_cnn", "mode": "scratch", "weights": "none", "workers": 0, "epochs": 3}
 
 
 class InterruptingConsole(Console):
