@@ -111,16 +111,18 @@ def _make_forecaster() -> tuple[bytes, Any]:
     import torch
 
     from training.export.series import export_series
-    from training.models.series import Forecaster
+    from training.models.series import DirectNetwork, Forecaster, Scaler
     from zoo.card import Quantity, SeriesTask
 
     features = tuple(Quantity(name=f"reading_{number}") for number in range(FEATURES))
     mean, std = torch.full((FEATURES,), 100.0), torch.full((FEATURES,), 10.0)
-    network = Forecaster(mean, std, window=WINDOW, horizon=HORIZON, targets=1, naive_lag=24, segment=24)
+    scaler = Scaler(mean, std)
+    network = DirectNetwork(scaler.size, HORIZON, 1, segment=24)
+    forecaster = Forecaster(scaler, network, window=WINDOW, horizon=HORIZON, targets=1, naive_lag=24)
     task = SeriesTask(
         features=features, targets=features[:1], window_steps=WINDOW, horizon_steps=HORIZON, step_seconds=3600
     )
-    return export_series(network, WINDOW, FEATURES), _card("forecaster", task)
+    return export_series(forecaster, WINDOW, FEATURES), _card("forecaster", task)
 
 
 def _card(name: str, task: Any, golden: Any = None) -> Any:
