@@ -6,7 +6,7 @@ import importlib
 
 import typer
 
-COMMANDS = ("image", "text", "series", "pretrained", "compare", "quantize")
+COMMANDS = ("image", "text", "series", "pretrained", "compare", "quantize", "visualize")
 """Modules in `training.commands`, each with a function `command`."""
 
 

@@ -6,7 +6,7 @@ A task adds its own to those of every run by inheritance, so that one flat, vali
 
 from training.settings.base import Settings
 from training.settings.image import CompareSettings, ImageSettings
-from training.settings.ready import PretrainedSettings, QuantizeSettings
+from training.settings.ready import PretrainedSettings, QuantizeSettings, VisualizeSettings
 from training.settings.run import FitSettings, RunSettings
 from training.settings.series import SeriesSettings
 from training.settings.text import TextSettings
@@ -21,4 +21,5 @@ __all__ = [
     "SeriesSettings",
     "Settings",
     "TextSettings",
+    "VisualizeSettings",
 ]

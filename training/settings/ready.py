@@ -57,3 +57,14 @@ class QuantizeSettings(Settings):
         if self.int8 == self.fp16:
             raise ValueError("give one of --int8 and --fp16")
         return self
+
+
+class VisualizeSettings(Settings):
+    """Settings of `python -m training visualize`."""
+
+    run: Path
+    """Folder of a run of python -m training image."""
+    images: list[Path] = Field(min_length=1)
+    """Image files to look into."""
+    output: Path | None = None
+    """Folder for the PNG files; default: visuals in the run folder."""

@@ -10,15 +10,14 @@ from rich.console import Console
 from training.data.images import ImageItem, TrainingImages, channel_statistics, read_images, split_images
 from training.data.images.augmentation import make_augmentation
 from training.data.images.readers import find_images
-from training.errors import SettingsError
 from training.evaluation.classification import ClassificationReport
 from training.export.gate import publish_checked
 from training.export.image import torch_run
 from training.export.provenance import class_shares, describe_run
 from training.fit import FitResult
-from training.models.backbones import Backbone, make_backbone
+from training.models.backbones import Backbone
 from training.models.image import ImageClassifier
-from training.models.weights import LoadReport, load_weights
+from training.pipelines.image.backbone import prepare_backbone
 from training.pipelines.image.export import ImageData, export_checked, try_int8, with_golden
 from training.pipelines.image.head import fit_head
 from training.pipelines.image.network import finetune, train_from_scratch
@@ -66,7 +65,7 @@ def train_image(
     """
     run = TrainingRun(settings, console)
     classes = find_images(settings.data).classes
-    backbone, load_report = _prepare_backbone(settings, len(classes), run)
+    backbone, load_report = prepare_backbone(settings, len(classes), run)
     data = _read(settings, backbone, run)
     classifier = ImageClassifier(backbone)
     run.begin(image_rows(data.images, data.split))
@@ -98,22 +97,6 @@ def train_image(
     published = publish_checked(chosen.onnx_bytes, card, settings.output, settings.name, settings.version)
     test_items = tuple(data.images.items[index] for index in data.split.test)
     return ImageOutcome(published, card, result, chosen.test, test_items, parity, run.folder)
-
-
-def _prepare_backbone(settings: ImageSettings, classes: int, run: TrainingRun) -> tuple[Backbone, LoadReport | None]:
-    if settings.weights == "none":
-        if settings.mode == "freeze":
-            raise SettingsError(
-                "--mode freeze trains only the head, so the backbone needs --weights pretrained or FILE"
-            )
-        return make_backbone(settings.backbone, classes, scratch=True, image_size=settings.image_size), None
-    if settings.mode == "scratch":
-        raise SettingsError("--mode scratch starts from random weights; pass --weights none, or --mode finetune")
-    file = None if settings.weights == "pretrained" else Path(settings.weights)
-    backbone = make_backbone(settings.backbone, classes, weights_file=file, image_size=settings.image_size)
-    report = load_weights(backbone, settings.weights)
-    run.say(*report.lines())
-    return backbone, report
 
 
 def _read(settings: ImageSettings, backbone: Backbone, run: TrainingRun) -> ImageData:

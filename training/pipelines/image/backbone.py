@@ -1,0 +1,33 @@
+"""The network that a run of images starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from training.errors import SettingsError
+from training.models.backbones import Backbone, make_backbone
+from training.models.weights import LoadReport, load_weights
+from training.runs import TrainingRun
+from training.settings import ImageSettings
+
+
+def prepare_backbone(settings: ImageSettings, classes: int, run: TrainingRun) -> tuple[Backbone, LoadReport | None]:
+    """The network with its initial weights, and what was loaded.
+
+    Raises:
+        SettingsError: mode and weights do not go together.
+        TrainingError: the backbone or its weights cannot be had.
+    """
+    if settings.weights == "none":
+        if settings.mode == "freeze":
+            raise SettingsError(
+                "--mode freeze trains only the head, so the backbone needs --weights pretrained or FILE"
+            )
+        return make_backbone(settings.backbone, classes, scratch=True, image_size=settings.image_size), None
+    if settings.mode == "scratch":
+        raise SettingsError("--mode scratch starts from random weights; pass --weights none, or --mode finetune")
+    file = None if settings.weights == "pretrained" else Path(settings.weights)
+    backbone = make_backbone(settings.backbone, classes, weights_file=file, image_size=settings.image_size)
+    report = load_weights(backbone, settings.weights)
+    run.say(*report.lines())
+    return backbone, report

@@ -1,0 +1,40 @@
+"""The classifier that a run of images trained, as torch has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from training.data.images.readers import find_images
+from training.errors import DataError, SettingsError
+from training.fit.checkpoints import BEST
+from training.models.backbones import Backbone, find_head
+from training.models.image import Head, ImageClassifier
+from training.pipelines.image.backbone import prepare_backbone
+from training.runs import SETTINGS_FILE, TrainingRun, read_values
+from training.settings import ImageSettings
+
+
+def restore_classifier(folder: Path, console: Console) -> tuple[ImageClassifier, Backbone, tuple[str, ...]]:
+    """The classifier with the weights of its best epoch, in evaluation mode; its backbone; and its classes.
+
+    Raises:
+        DataError: the data of the run are not where they were, or have other classes.
+        SettingsError: the folder is not that of a run of images that was trained.
+    """
+    settings = ImageSettings.model_validate(read_values(folder / SETTINGS_FILE, ImageSettings))
+    if not (folder / BEST).is_file():
+        raise SettingsError(f"{folder} has no {BEST}; give the folder of a run of python -m training image")
+    classes = find_images(settings.data).classes
+    run = TrainingRun(settings.model_copy(update={"resume": folder}), console)
+    backbone, _ = prepare_backbone(settings, len(classes), run)
+    classifier = ImageClassifier(backbone)
+    state = torch.load(folder / BEST, weights_only=True, map_location="cpu")["state_dict"]
+    target = Head(find_head(backbone), 0.0) if settings.mode == "freeze" else classifier
+    try:
+        target.load_state_dict(state)
+    except RuntimeError as exc:
+        raise DataError(f"{settings.data} has {len(classes)} classes, the run in {folder} had others") from exc
+    return classifier.eval(), backbone, classes
