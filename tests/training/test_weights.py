@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from training.errors import BackboneError, WeightsError
 from training.models.backbones import Backbone, head_name, library_labels, make_backbone, torchvision_names
+from training.models.image import ImageClassifier
 from training.models.layers import batch_norm_is_folded
 from training.models.weights import load_weights, read_weights
 from zoo.catalog import read_catalog
@@ -143,3 +144,10 @@ def test_every_backbone_of_the_catalog_can_be_asked_for() -> None:
         name = entry.backbone
         assert name in known or timm.is_model(name.removeprefix("timm/").partition(".")[0]), name
     assert make_backbone("timm/resnet10t.c3_in1k", 3).name == "timm/resnet10t.c3_in1k"
+
+
+def test_a_run_can_start_from_the_best_weights_of_another(tmp_path: Path, resnet: Backbone) -> None:
+    torch.save({"state_dict": ImageClassifier(resnet).state_dict()}, tmp_path / "best.ckpt")
+    target = make_backbone("resnet18", 5)
+    assert len(load_weights(target, str(tmp_path / "best.ckpt")).mismatched) == 2
+    assert torch.equal(target.network.get_parameter("conv1.weight"), resnet.network.get_parameter("conv1.weight"))
