@@ -104,7 +104,7 @@ def test_a_trained_model_forecasts(train: Train, table: Path, tmp_path: Path) ->
         ("--cell", "lstm", "--layers", 2, "--segment", 6),
         ("--cell", "rnn", "--segment", 1, "--window", 7, "--horizon", 1),
         ("--window", 24, "--horizon", 30, "--season", 12),
-        ("--network", "encoder_decoder", "--cell", "lstm", "--scaling", "minmax", "--horizon", 5),
+        ("--network", "encoder_decoder", "--cell", "lstm", "--scaling", "minmax", "--moving-level", "--horizon", 5),
         ("--network", "encoder_decoder", "--calendar", "hour,weekday", "--recurrent-dropout", 0.2, "--layers", 2),
     ],
     ids=["lstm in segments", "next step", "horizon over the window", "encoder and decoder", "calendar"],
@@ -129,11 +129,13 @@ def test_every_kind_of_network_is_published(
         )
 
 
-def test_several_targets_and_a_feature(train: Train, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [(), ("--shared", "--moving-level")], ids=["together", "one at a time"])
+def test_several_targets_and_a_feature(train: Train, tmp_path: Path, options: tuple[object, ...]) -> None:
     columns = weather(500)
     columns = {"pressure": 1000 + columns["temperature"], "sun": columns["sun"], "temperature": columns["temperature"]}
     path = write_table(tmp_path / "weather.csv", columns)
-    result = train(path, "--target", "temperature", "--target", "pressure", "--feature", "sun", "--epochs", 1)
+    columns_wanted = ("--target", "temperature", "--target", "pressure", "--feature", "sun")
+    result = train(path, *columns_wanted, *options, "--epochs", 1)
     assert result.exit_code == 0, result.stderr
     assert "test errors of pressure" in result.stdout
     path, card = published(tmp_path)

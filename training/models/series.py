@@ -139,18 +139,31 @@ class Forecaster(nn.Module):
 
     Args:
         scaler: of the columns.
-        network: scaled past -> scaled forecast.
+        network: scaled past -> scaled forecast; with `shared`, of one target and the other columns.
         window: steps of past.
         horizon: steps of future.
         targets: number of columns to forecast.
         naive_lag: the linear map starts as "the same as so many steps before"; at most the window.
+        moving_level: measure the targets of each window from their own mean, which forgives a level that moves (T. Kim
+            et al., "Reversible instance normalization", 2022; without its scale).
+        shared: the network reads one target at a time.
     """
 
     def __init__(
-        self, scaler: Scaler, network: nn.Module, *, window: int, horizon: int, targets: int, naive_lag: int = 1
+        self,
+        scaler: Scaler,
+        network: nn.Module,
+        *,
+        window: int,
+        horizon: int,
+        targets: int,
+        naive_lag: int = 1,
+        moving_level: bool = False,
+        shared: bool = False,
     ) -> None:
         super().__init__()
         self.targets = targets
+        self.moving_level, self.shared = moving_level, shared
         self.scaler = scaler
         self.network = network
         self.linear = nn.Linear(window, horizon)
@@ -159,8 +172,22 @@ class Forecaster(nn.Module):
     def forward(self, history_NTF: Tensor) -> Tensor:
         """Forecast."""
         scaled_NTF = self.scaler(history_NTF)
-        linear_NHT = self.linear(scaled_NTF[:, :, : self.targets].transpose(1, 2)).transpose(1, 2)
-        return self.scaler.back(linear_NHT + self.network(scaled_NTF))
+        past_NTT, others = scaled_NTF[:, :, : self.targets], scaled_NTF[:, :, self.targets :]
+        level_N1T = past_NTT.mean(1, keepdim=True) if self.moving_level else torch.zeros_like(past_NTT[:, :1])
+        past_NTT = past_NTT - level_N1T
+        linear_NHT = self.linear(past_NTT.transpose(1, 2)).transpose(1, 2)
+        return self.scaler.back(level_N1T + linear_NHT + self._learned(past_NTT, others))
+
+    def _learned(self, past_NTT: Tensor, others_NTO: Tensor) -> Tensor:
+        if not self.shared:
+            together_NHT: Tensor = self.network(torch.cat([past_NTT, others_NTO], dim=2))
+            return together_NHT
+        steps, count = past_NTT.shape[1], others_NTO.shape[2]
+        own_NTT1 = past_NTT.transpose(1, 2).unsqueeze(3)
+        others = others_NTO.unsqueeze(1).expand(-1, self.targets, -1, -1)
+        items = torch.cat([own_NTT1, others], dim=3).reshape(-1, steps, 1 + count)
+        forecast_NTH: Tensor = self.network(items).reshape(past_NTT.shape[0], self.targets, -1)
+        return forecast_NTH.transpose(1, 2)
 
 
 def _head(hidden_size: int, outputs: int, dropout: float) -> nn.Sequential:

@@ -60,6 +60,11 @@ class SeriesSettings(RunSettings):
     scaling: Literal["standard", "minmax"] = "standard"
     """What the graph does to the columns first: subtract the mean and divide by the standard deviation, or map the
     smallest and the largest value to 0 and 1; of the training part."""
+    moving_level: bool = False
+    """Measure the targets of each window from their own mean, where their level moves over the years."""
+    shared: bool = False
+    """One recurrent network for all targets, which reads the past of one of them at a time; learns less by heart where
+    there are many targets and few years."""
     network: Literal["direct", "encoder_decoder"] = "direct"
     """All steps at once from the state after the window, or one by one by a decoder that goes on from it."""
     stateful: bool = False
@@ -102,6 +107,8 @@ class SeriesSettings(RunSettings):
     def _streams_go_row_by_row(self) -> SeriesSettings:
         if self.stateful and (self.network != "direct" or self.segment not in (None, 1)):
             raise ValueError("stateful reads row by row; leave out network and segment")
+        if self.stateful and (self.moving_level or self.shared):
+            raise ValueError("stateful has no window and no shared network; leave out moving_level and shared")
         return self
 
     @model_validator(mode="after")

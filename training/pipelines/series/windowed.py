@@ -49,10 +49,11 @@ def make_windowed(
 
 def _build(settings: SeriesSettings, data: SeriesParts, statistics: Statistics) -> Forecaster:
     scaler = make_scaler(settings, data, statistics)
-    shape = {"horizon": settings.horizon, "targets": len(settings.target)}
+    targets = len(settings.target)
     network = _NETWORKS[settings.network](
-        scaler.size,
-        **shape,
+        scaler.size - targets + 1 if settings.shared else scaler.size,
+        settings.horizon,
+        1 if settings.shared else targets,
         cell=settings.cell,
         hidden_size=settings.hidden_size,
         layers=settings.layers,
@@ -62,7 +63,16 @@ def _build(settings: SeriesSettings, data: SeriesParts, statistics: Statistics) 
     )
     day = _DAY_SECONDS // data.step_seconds
     lag = day if 1 <= day <= settings.window else 1
-    return Forecaster(scaler, network, window=settings.window, **shape, naive_lag=lag)
+    return Forecaster(
+        scaler,
+        network,
+        window=settings.window,
+        horizon=settings.horizon,
+        targets=targets,
+        naive_lag=lag,
+        moving_level=settings.moving_level,
+        shared=settings.shared,
+    )
 
 
 def _fit(
