@@ -59,7 +59,7 @@ def test_every_stage_of_a_backbone_learns_slower_than_the_next(tmp_path: Path, n
         {"augment": "none"},
         {"augment": "randaugment"},
         {"augment": "trivialaugment", "erasing": 1.0},
-        {"rotate": 20, "shift": 0.1, "flip": 0.0, "brightness": 0.0, "colour": 0.0},
+        {"rotate": 20, "shift": 0.1, "flip": 0.0, "brightness": 0.0, "colour": 0.0, "hue": 0.1},
     ],
     ids=lambda options: str(options.get("augment", len(options))),
 )

@@ -60,7 +60,9 @@ class ImageSettings(RunSettings):
     brightness: float = Field(default=0.2, ge=0, le=1)
     """Largest change of brightness and contrast."""
     colour: float = Field(default=0.2, ge=0, le=1)
-    """Largest change of saturation; of hue a quarter of it."""
+    """Largest change of saturation."""
+    hue: float = Field(default=0.0, ge=0, le=0.5)
+    """Largest change of hue, as a part of the colour circle; not for classes that differ in colour."""
     erasing: float = Field(default=0.0, ge=0, le=1)
     """Chance that a rectangle of an image is greyed out."""
     copies: int = Field(default=0, ge=0)

@@ -46,9 +46,9 @@ def _policy(settings: ImageSettings) -> list[nn.Module]:
         steps.append(
             v2.RandomAffine(settings.rotate, (settings.shift, settings.shift) if settings.shift else None, fill=_GREY)
         )
-    if settings.brightness or settings.colour:
+    if settings.brightness or settings.colour or settings.hue:
         jitter = {"brightness": settings.brightness, "contrast": settings.brightness, "saturation": settings.colour}
-        steps.append(v2.ColorJitter(**jitter, hue=settings.colour / 4))
+        steps.append(v2.ColorJitter(**jitter, hue=settings.hue))
     return steps
 
 
