@@ -35,7 +35,10 @@ def workplace(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(tmp_path)
 
 
-@pytest.mark.parametrize("backbone", ["vgg11", "googlenet", "inception_v3", "resnet18", "timm/resnet10t"])
+LARGE = [pytest.param(name, marks=pytest.mark.slow) for name in ("vgg11", "inception_v3")]
+
+
+@pytest.mark.parametrize("backbone", ["googlenet", "resnet18", "timm/resnet10t", *LARGE])
 async def test_a_backbone_trains_a_step_and_is_served(workplace: Path, backbone: str) -> None:
     data = write_pictures(workplace / "data", 3)
     outcome = await asyncio.to_thread(_train_one_step, data, backbone)

@@ -145,7 +145,7 @@ async def test_the_deadline_reaches_the_handler_and_ends_it(bench: Bench) -> Non
     assert (await code_of(call))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
     await asyncio.wait_for(bench.servicer.cancelled.wait(), 5)
     assert bench.servicer.remaining is not None
-    assert 0 < bench.servicer.remaining <= 0.3
+    assert 0 < bench.servicer.remaining < 0.31, "gRPC rounds up"
 
 
 async def test_without_a_deadline_nothing_remains_to_be_told(bench: Bench) -> None:
