@@ -45,6 +45,13 @@ def test_text_models_know_what_they_cannot_read(version: ModelVersion) -> None:
     assert ("unknown_token_rate" in outputs) == isinstance(card.task, TextTask)
 
 
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
+def test_no_file_tells_of_the_machine_that_made_it(version: ModelVersion) -> None:
+    data = version.path.read_bytes()
+    assert b"stack_trace" not in data
+    assert b"/training/" not in data
+
+
 def test_there_is_one_of_each_task() -> None:
     cards = [card for version in VERSIONS if (card := read_card(version.path))]
     assert {type(card.task) for card in cards} == {ImageTask, TextTask, SeriesTask}

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from training.export.tidy import without_notes
 from training.models.image import ImageClassifier
 from zoo.card import IMAGE_INPUT, LOGITS, PROBABILITIES, Resize
 from zoo.golden import Run, Tensors
@@ -48,7 +49,7 @@ def export_image_classifier(classifier: ImageClassifier, resize: Resize) -> byte
             verbose=False,
         )
     assert program is not None, "torch.onnx.export returns the program when it gets no file"
-    return bytes(program.model_proto.SerializeToString())
+    return without_notes(program.model_proto).SerializeToString()
 
 
 def torch_run(classifier: ImageClassifier) -> Run:

@@ -10,6 +10,8 @@ import onnxscript.optimizer
 import torch
 from torch import Tensor, nn
 
+from training.export.tidy import without_notes
+
 _NO_LIMIT = 2**31
 PRODUCER = "menagerie"
 
@@ -48,4 +50,4 @@ def export_recurrent(
     # The exporter folds small constants only; the reordered weights would be computed at every start.
     model = onnxscript.optimizer.optimize(program.model_proto, input_size_limit=_NO_LIMIT, output_size_limit=_NO_LIMIT)
     model.producer_name = PRODUCER
-    return model
+    return without_notes(model)
