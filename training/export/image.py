@@ -49,7 +49,7 @@ def export_image_classifier(classifier: ImageClassifier, resize: Resize) -> byte
             verbose=False,
         )
     assert program is not None, "torch.onnx.export returns the program when it gets no file"
-    return without_notes(program.model_proto).SerializeToString()
+    return bytes(without_notes(program.model_proto).SerializeToString())
 
 
 def torch_run(classifier: ImageClassifier) -> Run:
