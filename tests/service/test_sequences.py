@@ -193,16 +193,16 @@ async def test_a_deadline_is_exact_while_a_step_waits_for_its_turn() -> None:
     start = asyncio.get_running_loop().time()
     with pytest.raises(DeadlineExpiredError):
         await bench.ask(1, 10, within=0.03)
-    assert 0.02 < asyncio.get_running_loop().time() - start < 0.3
+    assert 0.02 < asyncio.get_running_loop().time() - start < 5, "the step before it never ends"
     bench.compute.hold(False)
     await first
 
 
 async def test_an_idle_sequence_is_dropped_and_a_busy_one_is_not() -> None:
-    bench = Sequences(idle_seconds=0.03)
+    bench = Sequences(idle_seconds=0.3)
     await asyncio.gather(bench.ask(1, 10, start=True), bench.ask(2, 20, start=True))
     for _ in range(5):
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
         await bench.ask(2, 20)
     assert (bench.alive(), bench.ended("idle")) == (1, 1)
     with pytest.raises(SequenceNotStartedError):
