@@ -80,7 +80,7 @@ class Around:
             self._count_reason(call, call.code, "ABORTED")
         elif isinstance(error, ServiceError):
             await self._fail(error)
-        elif isinstance(error, Exception) and not isinstance(error, StopAsyncIteration):
+        elif isinstance(error, Exception):
             log.error("%s %s: unexpected. This is a bug.", call.request_id, call.method, exc_info=error)
             await self._fail(UnexpectedError())
 

@@ -19,7 +19,6 @@ HEALTH_RPCS = frozenset(
     | {_TENSORS + name for name in ("ServerLive", "ServerReady")}
 )
 """Asked by probes: they need no token where health is public, and are answered while the server stops."""
-"""Asked by probes: they need no token where health is public, and are answered while the server stops."""
 _REFLECTION_RPCS = frozenset({"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"})
 _PREDICTING_RPCS = frozenset(
     {"/menagerie.v1.PredictionService/" + name for name in ("ClassifyImages", "ClassifyTexts")}
