@@ -56,6 +56,18 @@ class TextOutcome:
     run_folder: Path
 
 
+@dataclass(frozen=True)
+class TrainedText:
+    """A classifier as torch has it."""
+
+    network: nn.Module
+    """Token ids to logits, with the weights of the best epoch."""
+    tokenizer: Tokenizer
+    train: TokenDataset
+    validation: TokenDataset
+    fit: FitResult
+
+
 def train_text(
     settings: TextSettings,
     *,
@@ -78,18 +90,14 @@ def train_text(
     run = TrainingRun(settings, console)
     data = read_text_parts(settings)
     run.say(f"{data.summary}; {data.split}; sha256 {data.sha256[:12]}")
-    tokenizer = _learn_tokenizer(settings, data.train)
-    train, validation = (_encode(tokenizer, part) for part in (data.train, data.validation))
-    network = _build(settings, tokenizer, len(data.labels), run)
-    run.begin(text_rows(data))
-    result = _fit(network, train, validation, settings, run)
-    network = _blend(network, train, validation, settings, len(data.labels), run)
+    trained = train_classifier(settings, data, run)
+    network, tokenizer = trained.network, trained.tokenizer
     run.say("evaluating and exporting")
     onnx_bytes = export_text(network, tokenizer)
     expected, exported = make_torch_run(network, tokenizer), make_run(open_session(onnx_bytes))
     parity = _check_graph(expected, exported, data, settings.max_tokens)
-    test = _report(exported, data.test)
-    check_metric("accuracy", _report(expected, data.test).accuracy, test.accuracy)
+    test = report_on(exported, data.test)
+    check_metric("accuracy", report_on(expected, data.test).accuracy, test.accuracy)
     baselines = _baselines(settings, data)
     card = Card(
         name=settings.name,
@@ -105,12 +113,24 @@ def train_text(
             weights_source="" if settings.vectors is None else f"word vectors {settings.vectors.name}",
         ),
         test_metrics=test.metrics() | {f"{name}_accuracy": round(value, 5) for name, value in baselines.items()},
-        reference=_token_statistics(train, validation),
+        reference=_token_statistics(trained.train, trained.validation),
         class_shares=class_shares(data.train.classes, data.labels),
         golden=_make_golden(expected, data.test),
     )
     published = publish_checked(onnx_bytes, card, settings.output, settings.name, settings.version)
-    return TextOutcome(published, card, result, test, _report(exported, data.validation), baselines, parity, run.folder)
+    validation = report_on(exported, data.validation)
+    return TextOutcome(published, card, trained.fit, test, validation, baselines, parity, run.folder)
+
+
+def train_classifier(settings: TextSettings, data: TextParts, run: TrainingRun) -> TrainedText:
+    """Train on the training part; the validation part chooses the best epoch, and the weight of naive Bayes."""
+    tokenizer = _learn_tokenizer(settings, data.train)
+    train, validation = (_encode(tokenizer, part) for part in (data.train, data.validation))
+    network = _build(settings, tokenizer, len(data.labels), run)
+    run.begin(text_rows(data))
+    result = _fit(network, train, validation, settings, run)
+    network = _blend(network, train, validation, settings, len(data.labels), run)
+    return TrainedText(network, tokenizer, train, validation, result)
 
 
 def _describe(settings: TextSettings) -> str:
@@ -215,7 +235,8 @@ def _check_graph(expected: Run, run: Run, data: TextParts, max_tokens: int) -> f
     return check_parity(expected, run, batches)
 
 
-def _report(run: Run, part: TextPart) -> ClassificationReport:
+def report_on(run: Run, part: TextPart) -> ClassificationReport:
+    """Metrics of a graph on a part."""
     return classification_report(run, _batches(part))
 
 

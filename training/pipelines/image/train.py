@@ -10,15 +10,17 @@ from rich.console import Console
 from training.data.images import ImageItem, TrainingImages, channel_statistics, read_images, split_images
 from training.data.images.augmentation import make_augmentation
 from training.data.images.readers import find_images
-from training.evaluation.classification import ClassificationReport
+from training.evaluation.calibration import describe_calibration, fit_temperature
+from training.evaluation.classification import ClassificationReport, collect_logits
 from training.export.gate import publish_checked
 from training.export.image import torch_run
 from training.export.provenance import class_shares, describe_run
 from training.fit import FitResult
 from training.models.backbones import Backbone
+from training.models.calibrated import Calibrated
 from training.models.image import ImageClassifier
 from training.pipelines.image.backbone import prepare_backbone
-from training.pipelines.image.export import ImageData, export_checked, try_int8, with_golden
+from training.pipelines.image.export import EVALUATION_BATCH, ImageData, export_checked, try_int8, with_golden
 from training.pipelines.image.head import fit_head
 from training.pipelines.image.network import finetune, train_from_scratch
 from training.pipelines.manifests import image_rows
@@ -66,15 +68,17 @@ def train_image(
     run = TrainingRun(settings, console)
     classes = find_images(settings.data).classes
     backbone, load_report = prepare_backbone(settings, len(classes), run)
-    data = _read(settings, backbone, run)
+    data = read_data(settings, backbone, run)
     classifier = ImageClassifier(backbone)
     run.begin(image_rows(data.images, data.split))
-    result = _train(classifier, backbone, data, settings, run)
+    result = train_classifier(classifier, backbone, data, settings, run)
     run.say("evaluating and exporting")
-    float_graph, parity = export_checked(classifier, data)
+    temperature = _fit_temperature(classifier, data) if settings.calibrate else None
+    published_as = classifier if temperature is None else Calibrated(classifier, temperature).eval()
+    float_graph, parity = export_checked(published_as, data)
     chosen, tried = float_graph, dict[str, dict[str, float | str]]()
     if settings.quantize == "int8":
-        chosen, tried = try_int8(float_graph, torch_run(classifier), data)
+        chosen, tried = try_int8(float_graph, torch_run(published_as), data)
     card = Card(
         name=settings.name,
         description=settings.description or f"{len(classes)} classes of images, {backbone.name}, {settings.mode}",
@@ -89,17 +93,19 @@ def train_image(
             weights_source=load_report.origin if load_report else "",
         ),
         test_metrics=chosen.test.metrics(),
+        calibration=None if temperature is None else describe_calibration(temperature, chosen.test),
         tried=tried,
         reference=channel_statistics(data.images, data.split.train),
         class_shares=class_shares([data.images.items[item].label for item in data.split.train], classes),
     )
-    card = with_golden(card, classifier, chosen, data)
+    card = with_golden(card, published_as, chosen, data)
     published = publish_checked(chosen.onnx_bytes, card, settings.output, settings.name, settings.version)
     test_items = tuple(data.images.items[index] for index in data.split.test)
     return ImageOutcome(published, card, result, chosen.test, test_items, parity, run.folder)
 
 
-def _read(settings: ImageSettings, backbone: Backbone, run: TrainingRun) -> ImageData:
+def read_data(settings: ImageSettings, backbone: Backbone, run: TrainingRun) -> ImageData:
+    """The images of a run, scaled as its backbone takes them, and their split."""
     resize = backbone.preprocessing.resize
     images = read_images(
         settings.data,
@@ -114,9 +120,10 @@ def _read(settings: ImageSettings, backbone: Backbone, run: TrainingRun) -> Imag
     return ImageData(images, split, resize)
 
 
-def _train(
+def train_classifier(
     classifier: ImageClassifier, backbone: Backbone, data: ImageData, settings: ImageSettings, run: TrainingRun
 ) -> FitResult:
+    """Train on the training part in the mode of the settings; the validation part chooses the best epoch."""
     validation = data.part(data.split.validation)
     if settings.mode == "freeze":
         return fit_head(classifier, backbone, data.part(data.split.train), validation, settings, run)
@@ -124,3 +131,8 @@ def _train(
     augmented = TrainingImages(data.images, data.split.train, data.resize, transform)
     fit_all = finetune if settings.mode == "finetune" else train_from_scratch
     return fit_all(classifier, backbone, augmented, validation, settings, run)
+
+
+def _fit_temperature(classifier: ImageClassifier, data: ImageData) -> float:
+    batches = data.part(data.split.validation).batches(EVALUATION_BATCH)
+    return fit_temperature(*collect_logits(torch_run(classifier.eval()), batches))

@@ -31,9 +31,7 @@ def make_streamed(
     settings: SeriesSettings, data: SeriesParts, statistics: Statistics, run: TrainingRun
 ) -> MadeForecaster:
     """Train a forecaster and export it."""
-    network = _build(settings, data, statistics)
-    run.begin(series_rows(data))
-    result = _fit(network, data, settings, statistics, run)
+    network, result = train_streamed(settings, data, statistics, run)
     run.say("evaluating and exporting")
     onnx_bytes, states = export_stream(network, len(data.columns)), state_tensors(network)
     expected, exported = make_step_run(network), make_run(open_session(onnx_bytes, threads=1))
@@ -41,12 +39,21 @@ def make_streamed(
         fit=result,
         onnx_bytes=onnx_bytes,
         parity=check_parity(expected, exported, [_gate_batch(data.test, states, size) for size in BATCH_SIZES]),
-        torch_errors=_stream_errors(expected, states, data.test),
-        test_errors=_stream_errors(exported, states, data.test),
-        validation_errors=_stream_errors(exported, states, data.validation),
+        torch_errors=stream_errors(expected, states, data.test),
+        test_errors=stream_errors(exported, states, data.test),
+        validation_errors=stream_errors(exported, states, data.validation),
         golden=_make_golden(network, data.test, statistics[settings.target[0]].std),
         state=states,
     )
+
+
+def train_streamed(
+    settings: SeriesSettings, data: SeriesParts, statistics: Statistics, run: TrainingRun
+) -> tuple[StreamForecaster, FitResult]:
+    """Train on the training part; the validation part chooses the best epoch."""
+    network = _build(settings, data, statistics)
+    run.begin(series_rows(data))
+    return network, _fit(network, data, settings, statistics, run)
 
 
 def _build(settings: SeriesSettings, data: SeriesParts, statistics: Statistics) -> StreamForecaster:
@@ -87,7 +94,7 @@ def _gate_batch(windows: Windows, states: Sequence[StateTensor], size: int) -> T
     return {SERIES_INPUT: windows.values[rows, None], **state}
 
 
-def _stream_errors(run: Run, states: Sequence[StateTensor], windows: Windows) -> Errors:
+def stream_errors(run: Run, states: Sequence[StateTensor], windows: Windows) -> Errors:
     """As `forecast_errors`, of one stream over the part; the first window is there to warm the state up."""
     state: Tensors = {part.input: np.zeros((1, *part.shape), part.dtype) for part in states}
     errors = []

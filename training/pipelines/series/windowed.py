@@ -30,9 +30,7 @@ def make_windowed(
     settings: SeriesSettings, data: SeriesParts, statistics: Statistics, run: TrainingRun
 ) -> MadeForecaster:
     """Train a forecaster and export it."""
-    network = _build(settings, data, statistics)
-    run.begin(series_rows(data))
-    result = _fit(network, data, settings, statistics, run)
+    network, result = train_windowed(settings, data, statistics, run)
     run.say("evaluating and exporting")
     onnx_bytes = export_series(network, settings.window, len(data.columns))
     expected, exported = make_torch_run(network), make_run(open_session(onnx_bytes))
@@ -45,6 +43,15 @@ def make_windowed(
         validation_errors=forecast_errors(exported, data.validation.batches(EVALUATION_BATCH)),
         golden=_make_golden(expected, data.test, statistics[settings.target[0]].std),
     )
+
+
+def train_windowed(
+    settings: SeriesSettings, data: SeriesParts, statistics: Statistics, run: TrainingRun
+) -> tuple[Forecaster, FitResult]:
+    """Train on the training part; the validation part chooses the best epoch."""
+    network = _build(settings, data, statistics)
+    run.begin(series_rows(data))
+    return network, _fit(network, data, settings, statistics, run)
 
 
 def _build(settings: SeriesSettings, data: SeriesParts, statistics: Statistics) -> Forecaster:
