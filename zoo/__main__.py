@@ -170,6 +170,8 @@ def _describe(chosen: ModelVersion, card: Card) -> Iterator[tuple[str, str]]:
     yield from _describe_task(card)
     for name, value in card.test_metrics.items():
         yield f"test {name}", f"{value:.5g}"
+    if card.calibration:
+        yield "calibration", str(card.calibration)
     for name, tried in card.tried.items():
         yield f"tried {name}", ", ".join(f"{key} {_plain(value)}" for key, value in tried.items())
     yield "licence", card.licence

@@ -255,6 +255,21 @@ class ColumnStatistics(_Part):
         )
 
 
+class Calibration(_Part):
+    """Whether a classifier is right as often as it says, and what was done for it."""
+
+    temperature: float = Field(gt=0)
+    """Found on the validation part; the graph divides its logits by it."""
+    error_before: float = Field(ge=0, le=1)
+    """Expected calibration error on the test part with temperature 1, over ten bins of confidence."""
+    error_after: float = Field(ge=0, le=1)
+    """The same of the graph as it is."""
+
+    def __str__(self) -> str:
+        errors = f"{self.error_before:.4f} to {self.error_after:.4f}"
+        return f"temperature {self.temperature:.3f}; expected calibration error on the test part from {errors}"
+
+
 class Card(_Part):
     """The whole card."""
 
@@ -266,6 +281,8 @@ class Card(_Part):
     provenance: Provenance
     test_metrics: dict[str, float] = {}
     """Measured on the test split through ONNX Runtime, e.g. {"accuracy": 0.93}; for a forecaster the naive rows too."""
+    calibration: Calibration | None = None
+    """Of a classifier; None: its logits are as it was trained."""
     tried: dict[str, dict[str, float | str]] = {}
     """Variants that were tried at publication, e.g. {"int8": {"accuracy": .., "speedup": .., "kept": "yes"}}."""
     reference: dict[str, ColumnStatistics] = {}
@@ -295,6 +312,12 @@ class Card(_Part):
             if unknown := sorted(self.class_shares.keys() - set(labels)):
                 raise ValueError(f"class_shares names {unknown[0]!r}, which is no label of the task")
             _check_shares("class_shares", self.class_shares.values())
+        return self
+
+    @model_validator(mode="after")
+    def _calibration_fits_task(self) -> Self:
+        if self.calibration and isinstance(self.task, SeriesTask):
+            raise ValueError("calibration is of a classifier; a forecast has no probabilities")
         return self
 
     @model_validator(mode="after")

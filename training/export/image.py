@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from training.export.tidy import without_notes
-from training.models.image import ImageClassifier
 from zoo.card import IMAGE_INPUT, LOGITS, PROBABILITIES, Resize
 from zoo.golden import Run, Tensors
 
@@ -20,7 +19,7 @@ from zoo.golden import Run, Tensors
 class _ImageGraph(nn.Module):
     """What is exported."""
 
-    def __init__(self, classifier: ImageClassifier) -> None:
+    def __init__(self, classifier: nn.Module) -> None:
         super().__init__()
         self.classifier = classifier
 
@@ -29,11 +28,11 @@ class _ImageGraph(nn.Module):
         return logits.softmax(1), logits
 
 
-def export_image_classifier(classifier: ImageClassifier, resize: Resize) -> bytes:
+def export_image_classifier(classifier: nn.Module, resize: Resize) -> bytes:
     """Export to ONNX with a dynamic batch axis, in one piece.
 
     Args:
-        classifier: in evaluation mode, on the CPU.
+        classifier: uint8 [N, H, W, 3] -> logits [N, K]; in evaluation mode, on the CPU.
         resize: gives height and width of the input.
     """
     # A batch of 1 would be taken for a constant.
@@ -52,7 +51,7 @@ def export_image_classifier(classifier: ImageClassifier, resize: Resize) -> byte
     return bytes(without_notes(program.model_proto).SerializeToString())
 
 
-def torch_run(classifier: ImageClassifier) -> Run:
+def torch_run(classifier: nn.Module) -> Run:
     """The classifier as a graph, computed by torch."""
     graph = _ImageGraph(classifier).eval()
 

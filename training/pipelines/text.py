@@ -15,13 +15,15 @@ from torchmetrics.classification import MulticlassAccuracy
 from training.data.texts.batches import TokenDataset, evaluation_batches, training_batches
 from training.data.texts.parts import TextPart, TextParts, read_text_parts
 from training.data.texts.tokens import Tokenizer, learn_tokenizer
-from training.evaluation.classification import ClassificationReport, classification_report
+from training.evaluation.calibration import describe_calibration, fit_temperature
+from training.evaluation.classification import ClassificationReport, classification_report, collect_logits
 from training.evaluation.naive_bayes import NGRAM_ORDERS, naive_bayes_accuracy
 from training.export.gate import BATCH_SIZES, check_batch_independence, check_metric, check_parity, publish_checked
 from training.export.golden import FLOAT_TOLERANCE, choose_samples
 from training.export.provenance import class_shares, describe_run
 from training.export.text import export_text, make_torch_run, parity_batches, text_tensor, unknown_token_rate
 from training.fit import FitResult, fit
+from training.models.calibrated import Calibrated
 from training.models.naive_bayes import Blend, HashedNaiveBayes
 from training.models.text import Committee, CommitteeLoss, LogLoss, TextClassifier
 from training.models.vectors import load_vectors
@@ -93,6 +95,9 @@ def train_text(
     trained = train_classifier(settings, data, run)
     network, tokenizer = trained.network, trained.tokenizer
     run.say("evaluating and exporting")
+    temperature = _fit_temperature(network, tokenizer, data.validation) if settings.calibrate else None
+    if temperature is not None:
+        network = Calibrated(network, temperature).eval()
     onnx_bytes = export_text(network, tokenizer)
     expected, exported = make_torch_run(network, tokenizer), make_run(open_session(onnx_bytes))
     parity = _check_graph(expected, exported, data, settings.max_tokens)
@@ -113,6 +118,7 @@ def train_text(
             weights_source="" if settings.vectors is None else f"word vectors {settings.vectors.name}",
         ),
         test_metrics=test.metrics() | {f"{name}_accuracy": round(value, 5) for name, value in baselines.items()},
+        calibration=None if temperature is None else describe_calibration(temperature, test),
         reference=_token_statistics(trained.train, trained.validation),
         class_shares=class_shares(data.train.classes, data.labels),
         golden=_make_golden(expected, data.test),
@@ -227,6 +233,10 @@ def _blend(
     weights = ", ".join(f"{float(weight):.3f}" for weight in blend.weights)
     run.say(f"weights of network and naive Bayes, found on the validation part: {weights}")
     return blend
+
+
+def _fit_temperature(network: nn.Module, tokenizer: Tokenizer, validation: TextPart) -> float:
+    return fit_temperature(*collect_logits(make_torch_run(network, tokenizer), _batches(validation)))
 
 
 def _check_graph(expected: Run, run: Run, data: TextParts, max_tokens: int) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from training.evaluation.calibration import calibration_error, reliability
+from training.evaluation.calibration import calibration_error, reliability, without_temperature
 from training.evaluation.classification import ClassificationReport
 from training.evaluation.significance import share_interval
 from training.evaluation.verdict import learning_verdict
@@ -54,9 +54,7 @@ def classifier_page(card: Card, fit: FitResult, test: ClassificationReport) -> P
     page.figure(confusion_matrix(test.confusion, labels))
     page.section("Learning curves", learning_verdict(fit.history))
     page.figure(learning_curves(fit.history, fit.best_epoch))
-    bins = reliability(test.probabilities, test.correct)
-    page.section("Calibration", f"Expected calibration error {calibration_error(bins):.4f} on the test part.")
-    page.figure(reliability_diagram(bins))
+    _add_calibration(page, card, test)
     return page
 
 
@@ -64,6 +62,21 @@ def worst_mistakes(test: ClassificationReport, count: int = _MISTAKES) -> list[i
     """Rows of wrong answers, the least probability for the true class first."""
     truth = test.probabilities[np.arange(len(test.targets)), test.targets]
     return [int(row) for row in np.argsort(truth, kind="stable") if not test.correct[row]][:count]
+
+
+def _add_calibration(page: Page, card: Card, test: ClassificationReport) -> None:
+    curves = {"published": reliability(test.probabilities, test.correct)}
+    note = f"Expected calibration error {calibration_error(curves['published']):.4f} on the test part."
+    if card.calibration:
+        temperature = card.calibration.temperature
+        note += (
+            f" The logits are divided by the temperature {temperature:.3f}, found on the validation part; without it "
+            f"the error is {card.calibration.error_before:.4f}."
+        )
+        before = without_temperature(test.probabilities, temperature)
+        curves = {"without temperature": reliability(before, test.correct)} | curves
+    page.section("Calibration", note)
+    page.figure(reliability_diagram(curves))
 
 
 def _class_rows(test: ClassificationReport, labels: Sequence[str]) -> list[tuple[str, int, float, float, float]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -47,13 +47,17 @@ def confusion_matrix(confusion: NDArray[np.int64], labels: Sequence[str]) -> Fig
     return figure
 
 
-def reliability_diagram(bins: Sequence[ReliabilityBin]) -> Figure:
-    """Accuracy over confidence; a calibrated classifier lies on the diagonal."""
+def reliability_diagram(curves: Mapping[str, Sequence[ReliabilityBin]]) -> Figure:
+    """Accuracy over confidence, a curve by name; a calibrated classifier lies on the diagonal."""
     figure = Figure(figsize=(4, 4))
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":")
-    sizes = [20 + 180 * part.items / max(other.items for other in bins) for part in bins]
-    axes.plot([part.confidence for part in bins], [part.accuracy for part in bins], color="tab:blue")
-    axes.scatter([part.confidence for part in bins], [part.accuracy for part in bins], s=sizes)
+    for name, bins in curves.items():
+        confidence, accuracy = [part.confidence for part in bins], [part.accuracy for part in bins]
+        largest = max(part.items for part in bins)
+        (line,) = axes.plot(confidence, accuracy, label=name)
+        sizes = [20 + 180 * part.items / largest for part in bins]
+        axes.scatter(confidence, accuracy, s=sizes, color=line.get_color(), alpha=0.7)
+    axes.legend()
     axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
     return figure

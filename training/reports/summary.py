@@ -38,6 +38,8 @@ def print_classifier(card: Card, report: ClassificationReport, console: Console)
     )
     if len(labels) <= _LARGEST_CONFUSION:
         console.print(_confusion_table(report, labels))
+    if card.calibration:
+        console.print(f"calibration: {card.calibration}", highlight=False, soft_wrap=True)
     for name, row in card.tried.items():
         values = ", ".join(f"{key} {value}" for key, value in row.items())
         console.print(f"tried {name}: {values}", highlight=False, markup=False, soft_wrap=True)

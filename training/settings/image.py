@@ -7,12 +7,12 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from training.settings.run import RunSettings
+from training.settings.classifier import ClassifierSettings
 
 Mode = Literal["freeze", "finetune", "scratch"]
 
 
-class ImageSettings(RunSettings):
+class ImageSettings(ClassifierSettings):
     """Settings of `python -m training image`."""
 
     help_panel: ClassVar[str] = "Images and network"
@@ -87,7 +87,7 @@ class ImageSettings(RunSettings):
     """int8 publishes a quantised model, if it is faster and loses at most 0.5 points of accuracy."""
 
     def card_settings(self) -> dict[str, str | int | float | bool | None]:
-        """As in `RunSettings`; of a file of weights the name."""
+        """As in `ClassifierSettings`; of a file of weights the name."""
         return {**super().card_settings(), "weights": Path(self.weights).name}
 
 

@@ -7,12 +7,12 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from training.settings.run import RunSettings
+from training.settings.classifier import ClassifierSettings
 
 _LONGEST_COUNTED = 1024
 
 
-class TextSettings(RunSettings):
+class TextSettings(ClassifierSettings):
     """A run that ends in a published text classifier."""
 
     data: list[Path] = Field(min_length=1)

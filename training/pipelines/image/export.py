@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from training.data.images import EvaluationImages, LabelledImages
 from training.data.split import Split
@@ -14,7 +15,6 @@ from training.export.gate import BATCH_SIZES, check_batch_independence, check_me
 from training.export.golden import FLOAT_TOLERANCE, choose_samples, encode_small, make_golden
 from training.export.image import export_image_classifier, gate_batches, torch_run
 from training.export.quantize import FLOAT_CONVOLUTIONS, probability_gap, quantize_int8, speedup
-from training.models.image import ImageClassifier
 from zoo.card import IMAGE_INPUT, PROBABILITIES, Card, Resize
 from zoo.golden import Run
 from zoo.runtime import make_run, open_session
@@ -25,7 +25,7 @@ _CALIBRATION_IMAGES = 500
 _ROUNDING = 1e-6
 """A loss of just the budget is within it."""
 _LEAST_TOLERANCE = 0.01  # of a probability in int8; a percentile over few validation images says little
-_EVALUATION_BATCH = 32
+EVALUATION_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,15 @@ class ImageData:
 
     def probabilities(self, run: Run, indexes: tuple[int, ...]) -> NDArray[np.float32]:
         """[N, K], in the order of the indexes."""
-        batches = self.part(indexes).batches(_EVALUATION_BATCH)
+        batches = self.part(indexes).batches(EVALUATION_BATCH)
         return np.concatenate([run(inputs)[PROBABILITIES] for inputs, _ in batches]).astype(np.float32)
 
     def report(self, run: Run, indexes: tuple[int, ...]) -> ClassificationReport:
         """Metrics of a graph on a part."""
-        return classification_report(run, self.part(indexes).batches(_EVALUATION_BATCH))
+        return classification_report(run, self.part(indexes).batches(EVALUATION_BATCH))
 
 
-def export_checked(classifier: ImageClassifier, data: ImageData) -> tuple[Candidate, float]:
+def export_checked(classifier: nn.Module, data: ImageData) -> tuple[Candidate, float]:
     """The float32 graph, through the gate, and its parity with torch."""
     classifier.eval()
     onnx_bytes = export_image_classifier(classifier, data.resize)
@@ -139,7 +139,7 @@ def _measured(candidate: Candidate, faster: float, kept: str) -> dict[str, float
     }
 
 
-def with_golden(card: Card, classifier: ImageClassifier, chosen: Candidate, data: ImageData) -> Card:
+def with_golden(card: Card, classifier: nn.Module, chosen: Candidate, data: ImageData) -> Card:
     """The card with golden samples from the test part."""
     run, test = torch_run(classifier), data.split.test
     rows = choose_samples(data.probabilities(run, test), [data.images.labels[index] for index in test])
