@@ -8,6 +8,8 @@ import typer
 
 COMMANDS = ("image", "text", "series", "pretrained", "compare", "quantize", "visualize")
 """Modules in `training.commands`, each with a function `command`."""
+GROUPS = ("kfold",)
+"""Likewise, each with a typer application `app` of a command for each task."""
 
 
 def build_app() -> typer.Typer:
@@ -20,6 +22,8 @@ def build_app() -> typer.Typer:
     )
     for name in COMMANDS:
         app.command(name)(importlib.import_module(f"training.commands.{name}").command)
+    for name in GROUPS:
+        app.add_typer(importlib.import_module(f"training.commands.{name}").app, name=name)
     return app
 
 

@@ -6,7 +6,9 @@ TrainingError
 ├── BackboneError   no backbone has that name
 ├── WeightsError    weights cannot be had, or do not fit the network
 ├── FitError        training diverged
-└── GateError       the exported graph does not do what the trained model does
+├── StoppedError    Ctrl-C ended an experiment, which can go on
+├── GateError       the exported graph does not do what the trained model does
+└── RemoteError     a running server does not answer
 """
 
 
@@ -34,5 +36,13 @@ class FitError(TrainingError):
     """Training diverged."""
 
 
+class StoppedError(TrainingError):
+    """Ctrl-C ended an experiment; what was finished is kept, and it can go on."""
+
+
 class GateError(TrainingError):
     """The exported graph does not do what the trained model does; nothing was published."""
+
+
+class RemoteError(TrainingError):
+    """A running server cannot be reached, or refuses what it is asked."""

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from training.data.split import chronological_split, stratified_split
+from training.data.split import chronological_split, rolling_origins, stratified_folds, stratified_split
 from training.errors import DataError, SettingsError
 from training.hashing import manifest_hash
 
@@ -53,3 +53,19 @@ def test_the_hash_of_a_manifest_depends_on_names_and_contents_but_not_on_order()
     assert manifest_hash(items) == manifest_hash(reversed(items))
     assert manifest_hash(items) != manifest_hash([("a/1", "1e"), ("b/2", "0f")])
     assert manifest_hash(items) != manifest_hash([("a/1", "0f"), ("b/3", "1e")])
+
+
+def test_folds_have_the_classes_in_equal_shares_and_each_item_once() -> None:
+    folds = stratified_folds(LABELS, 3, seed=0)
+    assert sorted(item for fold in folds for item in fold) == list(range(160))
+    assert [len(fold) for fold in folds] == [54, 53, 53]
+    for fold in folds:
+        counts = Counter(LABELS[item] for item in fold)
+        assert all(abs(counts[label] - size / 3) < 1 for label, size in ((0, 100), (1, 40), (2, 20)))
+    assert folds == stratified_folds(LABELS, 3, seed=0) != stratified_folds(LABELS, 3, seed=1)
+
+
+def test_rolling_origins_cover_all_time_after_a_first_past() -> None:
+    assert rolling_origins(23, 4) == [(7, 11), (11, 15), (15, 19), (19, 23)]
+    with pytest.raises(DataError, match="3 row"):
+        rolling_origins(3, 4)

@@ -40,9 +40,8 @@ def settings_command(
             _run_translated(lambda: run(_build(model, values, arguments)))
 
         # Arguments first; then what the task itself defines, before what every run has.
-        names = sorted(
-            model.model_fields, key=lambda name: (name not in arguments, model.mro().index(_owner(model, name)))
-        )
+        shown = [name for name in model.model_fields if name not in model.hidden]
+        names = sorted(shown, key=lambda name: (name not in arguments, model.mro().index(_owner(model, name))))
         parameters = [_parameter(model, name, name in arguments) for name in names]
         parameters.append(_keyword(_CONFIG, Annotated[Path | None, typer.Option(metavar="FILE", help=_CONFIG_HELP)]))
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -77,6 +77,51 @@ def chronological_split(count: int, *, validation: float, test: float) -> Split:
     return Split(*parts, f"chronological: {_counts(*parts)}")
 
 
+def stratified_folds(
+    labels: Sequence[int], count: int, *, seed: int, names: Sequence[str] = ()
+) -> list[tuple[int, ...]]:
+    """Cut items into folds that have the classes in equal shares, and differ in size by few items; each item is in one.
+
+    Args:
+        labels: class of each item.
+        count: of folds.
+        seed: of the random choice.
+        names: of the classes, for error messages.
+
+    Raises:
+        DataError: a class has fewer items than there are folds.
+    """
+    rng = np.random.default_rng(seed)
+    folds: list[list[int]] = [[] for _ in range(count)]
+    dealt = 0
+    for label in sorted(set(labels)):
+        members = rng.permutation([index for index, value in enumerate(labels) if value == label]).tolist()
+        if len(members) < count:
+            name = names[label] if names else label
+            raise DataError(
+                f"class {name!r} has {len(members)} item(s) beside the test part, too few for {count} folds"
+            )
+        for place, member in enumerate(members, dealt):  # goes on where the class before ended
+            folds[place % count].append(member)
+        dealt += len(members)
+    return [tuple(sorted(fold)) for fold in folds]
+
+
+def rolling_origins(rows: int, count: int) -> list[tuple[int, int]]:
+    """Cut time into `count` stretches of equal length, after a first one that is only trained on.
+
+    Each is (begin, end): what lies before `begin` is the past to learn from, what lies before `end` is forecast.
+
+    Raises:
+        DataError: there are fewer rows than stretches.
+    """
+    length = rows // (count + 1)
+    if not length:
+        raise DataError(f"{rows} row(s) beside the test part cannot be cut into {count} folds and a first past")
+    first = rows - count * length
+    return [(begin, begin + length) for begin in range(first, rows, length)]
+
+
 def _part_size(count: int, share: float) -> int:
     return max(1, round(count * share)) if share else 0
 

@@ -13,4 +13,7 @@ class Settings(BaseModel):
     help_panel: ClassVar[str] = "Options"
     """Heading of the fields that a class itself defines, in `--help`."""
 
+    hidden: ClassVar[frozenset[str]] = frozenset()
+    """Fields that are no options; a file of settings may have them."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)

@@ -34,6 +34,7 @@ class Windows(Dataset[Batch]):
     def __init__(self, values_TF: NDArray[np.float32], window: int, horizon: int, targets: int) -> None:
         self.values = values_TF
         self.window = window
+        self.horizon = horizon
         self.targets = targets
         self._windows_WFT = torch.from_numpy(values_TF).unfold(0, window + horizon, 1)  # a view
 
@@ -95,7 +96,8 @@ def read_series_parts(settings: SeriesSettings) -> SeriesParts:
     parts: dict[str, Windows] = {}
     for name, rows in split.parts().items():
         first = rows[0] if name == "train" else max(0, rows[0] - past)
-        _check_length(settings, name, rows[-1] + 1 - first)
+        words = f"{name} part{' with its past' if name != 'train' else ''}"
+        check_length(words, rows[-1] + 1 - first, past, settings.horizon)
         parts[name] = Windows(values[first : rows[-1] + 1], past, settings.horizon, len(settings.target))
     return SeriesParts(
         columns=readings.columns,
@@ -109,12 +111,16 @@ def read_series_parts(settings: SeriesSettings) -> SeriesParts:
     )
 
 
-def _check_length(settings: SeriesSettings, part: str, rows: int) -> None:
-    needed = settings.window + settings.horizon
-    if rows < needed:
+def check_length(what: str, rows: int, window: int, horizon: int) -> None:
+    """Check that some rows hold a window and its future.
+
+    Raises:
+        DataError: they do not.
+    """
+    if rows < window + horizon:
         raise DataError(
-            f"the {part} part has {rows} rows{' with its past' if part != 'train' else ''}; window {settings.window} "
-            f"and horizon {settings.horizon} need {needed}; shorten them or bring more data"
+            f"the {what} has {rows} rows; window {window} and horizon {horizon} need {window + horizon}; shorten them "
+            "or bring more data"
         )
 
 

@@ -1,0 +1,52 @@
+"""Experiments with text classifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from training.data.split import stratified_folds
+from training.data.texts.parts import TextPart, TextParts, read_text_parts
+from training.experiments.tasks import Validated, classifier_answers, classifier_metrics
+from training.export.text import make_torch_run
+from training.pipelines.text import report_on, train_classifier
+from training.runs import TrainingRun
+from training.settings.text import TextSettings
+
+
+class TextTask:
+    """See `training.experiments.tasks.Task`."""
+
+    kind = TextSettings
+
+    def read(self, settings: TextSettings, run: TrainingRun) -> TextParts:
+        """Read and split by class."""
+        data = read_text_parts(settings)
+        run.say(f"{data.summary}; {data.split}; sha256 {data.sha256[:12]}")
+        return data
+
+    def sha256(self, data: TextParts) -> str:
+        """Over the files."""
+        return data.sha256
+
+    def folds(self, data: TextParts, count: int, seed: int) -> list[TextParts]:
+        """Stratified by class."""
+        texts = data.train.texts + data.validation.texts
+        classes = data.train.classes + data.validation.classes
+
+        def take(places: Sequence[int]) -> TextPart:
+            return TextPart(tuple(texts[place] for place in places), tuple(classes[place] for place in places))
+
+        cut = []
+        for number, fold in enumerate(stratified_folds(classes, count, seed=seed, names=data.labels), 1):
+            others = sorted(set(range(len(texts))) - set(fold))
+            words = f"fold {number} of {count}, stratified by class, seed {seed}"
+            cut.append(replace(data, train=take(others), validation=take(fold), split=words))
+        return cut
+
+    def validate(self, settings: TextSettings, data: TextParts, run: TrainingRun) -> Validated:
+        """Learn a tokenizer from the training part, then train."""
+        trained = train_classifier(settings, data, run)
+        report = report_on(make_torch_run(trained.network, trained.tokenizer), data.validation)
+        metrics = classifier_metrics(report, settings.monitor)
+        return Validated(trained.fit, metrics, classifier_answers(report, data.validation.texts, data.labels))

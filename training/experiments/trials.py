@@ -1,0 +1,167 @@
+"""The folder of an experiment, and the trainings in it: each is done once, whatever interrupts the experiment."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from training.errors import DataError, SettingsError, StoppedError
+from training.experiments.tasks import Task, Validated
+from training.runs import SETTINGS_FILE, TrainingRun, write_settings
+from training.runs.manifest import MANIFEST_FILE
+from training.runs.run import make_run_folder
+from training.settings import RunSettings
+from training.settings.experiments import ExperimentSettings
+from zoo.repository import check_name
+
+TRIALS_FOLDER, SCORE_FILE, ANSWERS_FILE = "trials", "score.json", "answers.csv"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A finished training, on its validation part."""
+
+    trial: str
+    metrics: dict[str, float]
+    """See `training.experiments.tasks.Validated`."""
+    best_epoch: int
+    epochs: int
+    seconds: float
+    data_sha256: str
+
+    @property
+    def headline(self) -> str:
+        """Name of the metric that decides."""
+        return next(iter(self.metrics))
+
+    @property
+    def value(self) -> float:
+        """Of the metric that decides."""
+        return self.metrics[self.headline]
+
+
+class Experiment:
+    """An experiment, opened anew or to go on with.
+
+    Args:
+        settings: of the experiment.
+        task: what is trained.
+        console: for progress; default: standard error.
+
+    Raises:
+        SettingsError: the folder to go on with is none of an experiment.
+        RepositoryError: the name cannot name a folder.
+    """
+
+    def __init__(self, settings: ExperimentSettings, task: Task[Any], console: Console | None = None) -> None:
+        check_name(settings.name)
+        self.settings, self.task = settings, task
+        self.console = console or Console(stderr=True)
+        self.of_runs = settings.of_run(task.kind)
+        self.folder = settings.resume or make_run_folder(self.of_runs.runs, settings.name)
+        self._seconds: list[float] = []
+        if settings.resume is None:
+            write_settings(self.folder / SETTINGS_FILE, settings)
+        elif not (self.folder / SETTINGS_FILE).is_file():
+            raise SettingsError(f"{self.folder} is not the folder of an experiment")
+        self.say(f"experiment in {self.folder}; it is validated, the test part stays unseen")
+
+    def say(self, *lines: str, style: str = "") -> None:
+        """Print lines as they are."""
+        for line in lines:
+            self.console.print(line, style=style or None, highlight=False, markup=False, soft_wrap=True)
+
+    def opened(self, trial: str, settings: RunSettings) -> TrainingRun:
+        """The run of a trial; where it was begun before, it goes on."""
+        trials = self.folder / TRIALS_FOLDER
+        begun = [path.parent for path in sorted((trials / trial).glob(f"*/{MANIFEST_FILE}"))]
+        where = {"name": trial, "runs": trials, "resume": begun[-1] if begun else None}
+        return TrainingRun(settings.model_copy(update=where), self.console)
+
+    def score(self, trial: str, settings: RunSettings, data: Any) -> Score:
+        """Train and validate; what was finished before is not done again.
+
+        Args:
+            trial: its name.
+            settings: of the training.
+            data: of the task.
+
+        Raises:
+            DataError: it was finished on other data.
+            StoppedError: Ctrl-C ended it.
+        """
+        path = self.folder / TRIALS_FOLDER / trial / SCORE_FILE
+        if path.is_file():
+            return self._finished(path, data)
+        began = time.monotonic()
+        run = self.opened(trial, settings)
+        try:
+            validated = self.task.validate(run.settings, data, run)
+        except KeyboardInterrupt as exc:
+            raise self._stopped(trial) from exc
+        if validated.fit.interrupted:
+            raise self._stopped(trial)
+        self._seconds.append(time.monotonic() - began)
+        score = self._keep(trial, validated, data)
+        for checkpoint in path.parent.rglob("*.ckpt"):  # trials are measured, not used
+            checkpoint.unlink()
+        return score
+
+    def seconds_left(self, trials: int) -> float:
+        """About how long so many trials take."""
+        return trials * sum(self._seconds) / max(len(self._seconds), 1)
+
+    def write_table(self, name: str, rows: Iterable[Mapping[str, object]]) -> Path:
+        """Write a CSV file to the folder, whole or not at all."""
+        return write_csv(self.folder / name, list(rows))
+
+    def _finished(self, path: Path, data: Any) -> Score:
+        score = Score(**json.loads(path.read_text(encoding="utf-8")))
+        if score.data_sha256 != (now := self.task.sha256(data)):
+            raise DataError(
+                f"the data are not those that {score.trial} in {self.folder} was trained on: sha256 {now[:12]}, then "
+                f"{score.data_sha256[:12]}; begin a new experiment"
+            )
+        return score
+
+    def _keep(self, trial: str, validated: Validated, data: Any) -> Score:
+        fit = validated.fit
+        score = Score(trial, validated.metrics, fit.best_epoch, fit.epochs, fit.seconds, self.task.sha256(data))
+        folder = self.folder / TRIALS_FOLDER / trial
+        write_csv(folder / ANSWERS_FILE, validated.answers)
+        write_whole(folder / SCORE_FILE, json.dumps(asdict(score), indent=2))
+        return score
+
+    def _stopped(self, trial: str) -> StoppedError:
+        return StoppedError(f"stopped in {trial}; nothing is lost: go on with --resume {self.folder}")
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
+    """Write rows with a header, whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0] if rows else [], restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    partial.replace(path)
+    return path
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of such a file."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text, whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

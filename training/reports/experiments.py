@@ -1,0 +1,41 @@
+"""The tables of experiments."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from training.evaluation.repeats import Repeated
+from training.experiments.kfold import FOLDS_FILE, PREDICTIONS_FILE, FoldsOutcome
+
+
+def print_folds(outcome: FoldsOutcome, console: Console) -> None:
+    """One row per fold, their mean and its interval."""
+    metrics = list(outcome.folds[0].metrics)
+    caption = "on the validation part of each fold; 95 %: Student's interval of the mean"
+    table = Table("", *map(_words, metrics), "epochs", "seconds", caption=caption, caption_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for fold in outcome.folds:
+        values = [f"{fold.metrics[name]:.4f}" for name in metrics]
+        table.add_row(fold.trial, *values, f"{fold.best_epoch} of {fold.epochs}", f"{fold.seconds:.0f}")
+    table.add_section()
+    table.add_row("mean", *(f"{outcome.means[name].mean:.4f}" for name in metrics))
+    table.add_row("95 %", *(_spread(outcome.means[name]) for name in metrics))
+    console.print(table)
+    if outcome.pooled:
+        accuracy, interval = outcome.pooled
+        _say(console, f"all {len(outcome.answers)} items together: accuracy {accuracy:.4f} ({interval}, Wilson)")
+    _say(console, f"{outcome.folder}/{FOLDS_FILE} and {PREDICTIONS_FILE}; the test part was not looked at")
+
+
+def _spread(value: Repeated) -> str:
+    return f"± {value.interval.high - value.mean:.4f}" if value.interval else ""
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

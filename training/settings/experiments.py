@@ -1,0 +1,61 @@
+"""Settings of experiments: many trainings that are compared on validation parts and publish nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+from pydantic import Field
+
+from training.settings.base import Settings
+from training.settings.image import ImageSettings
+from training.settings.run import RunSettings
+from training.settings.series import SeriesSettings
+from training.settings.text import TextSettings
+
+OF_PUBLICATION = frozenset(
+    {"output", "version", "description", "licence", "quantize", "calibrate", "coverage", "unit", "language"}
+)
+"""Settings that say how a model is published; experiments publish none."""
+
+AnyRun = TypeVar("AnyRun", bound=RunSettings)
+
+
+class ExperimentSettings(Settings):
+    """What all experiments have; a class for each task adds the settings of its runs."""
+
+    help_panel: ClassVar[str] = "Experiment"
+    hidden: ClassVar[frozenset[str]] = OF_PUBLICATION
+
+    output: Path = Path("models")
+    """Not used: an experiment publishes nothing."""
+    name: str = "experiment"
+    """Name of the experiment's folder, RUNS/NAME/TIME."""
+    resume: Path | None = None
+    """Folder of an experiment that was interrupted; what is finished there is not done again."""
+
+    def of_run(self, kind: type[AnyRun], **changes: object) -> AnyRun:
+        """The settings of one training."""
+        values = self.model_dump(include=set(kind.model_fields) - {"resume"})
+        return kind.model_validate(values | changes)
+
+
+class FoldSettings(ExperimentSettings):
+    """Settings of `python -m training kfold`."""
+
+    folds: int = Field(default=5, ge=2, le=100)
+    """Trainings; each leaves out another part of the data to be validated on."""
+    name: str = "kfold"
+    """Name of the experiment's folder, RUNS/NAME/TIME."""
+
+
+class ImageFoldSettings(FoldSettings, ImageSettings):
+    """Settings of `python -m training kfold image`."""
+
+
+class TextFoldSettings(FoldSettings, TextSettings):
+    """Settings of `python -m training kfold text`."""
+
+
+class SeriesFoldSettings(FoldSettings, SeriesSettings):
+    """Settings of `python -m training kfold series`."""
