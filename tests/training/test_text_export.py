@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.data.texts.tokens import Tokenizer, TokenKind, learn_tokenizer, split_texts
+from training.data.texts.tokens import Tokenizer, TokenKind, collision_rate, learn_tokenizer, split_texts
 from training.export.text import export_text, make_torch_run, text_tensor
 from training.models.naive_bayes import Blend, HashedNaiveBayes
 from training.models.text import Committee, TextClassifier
@@ -95,6 +95,64 @@ def test_every_kind_of_network_equals_torch(network_runs: tuple[Run, Run], texts
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def one_hot_runs() -> tuple[Run, Run]:
+    """A network of one-hot n-grams in torch and in ONNX Runtime."""
+    torch.manual_seed(0)
+    tokenizer = Tokenizer("character_ngrams", (), MAX_TOKENS, length=3, buckets=17)
+    network = TextClassifier(tokenizer.size, 3, one_hot=True, network="convolution_recurrent", hidden_size=5).eval()
+    return make_torch_run(network, tokenizer), make_run(open_session(export_text(network, tokenizer)))
+
+
+@settings(max_examples=25, deadline=None)
+@given(texts=st.lists(ANY_TEXT, min_size=1, max_size=5))
+def test_one_hot_tokens_equal_torch(one_hot_runs: tuple[Run, Run], texts: list[str]) -> None:
+    torch_run, onnx_run = one_hot_runs
+    together = onnx_run(text_tensor(texts))["logits"]
+    np.testing.assert_allclose(together, torch_run(text_tensor(texts))["logits"], atol=1e-5)
+    alone = np.concatenate([onnx_run(text_tensor([text]))["logits"] for text in texts])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(texts=st.lists(ANY_TEXT, min_size=1, max_size=5))
+def test_ids_of_ngrams_are_those_of_their_letters(texts: list[str]) -> None:
+    tokenizer = learn_tokenizer(
+        SENTENCES, "character_ngrams", max_tokens=MAX_TOKENS, max_vocabulary=60, min_count=1, length=3
+    )
+    known = {token: index for index, token in enumerate(tokenizer.vocabulary, 2)}
+    for tokens, ids in zip(split_texts(texts, "character_ngrams", 3), tokenizer.encode(texts), strict=True):
+        assert ids.tolist() == [known.get(token, 1) for token in tokens[:MAX_TOKENS]] or [0]
+
+
+@pytest.mark.parametrize("kind", ["words", "characters", "character_ngrams"])
+@settings(max_examples=25, deadline=None)
+@given(texts=st.lists(ANY_TEXT, min_size=1, max_size=5))
+def test_a_token_has_the_same_hash_everywhere(kind: TokenKind, texts: list[str]) -> None:
+    hashed, places = Tokenizer(kind, (), MAX_TOKENS, length=3, buckets=17), dict[str, int]()
+    for tokens, ids in zip(split_texts(texts, kind, 3), hashed.encode(texts), strict=True):
+        for token, place in zip(tokens, ids.tolist(), strict=False):
+            assert places.setdefault(token, place) == place
+            assert 2 <= place < hashed.size
+
+
+def test_words_are_hashed_by_murmur() -> None:
+    tokenizer = Tokenizer("words", (), max_tokens=4, buckets=1000)
+    assert [row.tolist() for row in tokenizer.encode(["HELLO a", ""])] == [
+        [2 + 613153351 % 1000, 2 + 1009084850 % 1000],
+        [0],
+    ]
+
+
+def test_the_collision_rate_is_of_different_tokens() -> None:
+    texts = ["a b c d e", "a a a"]
+    ids = Tokenizer("words", (), max_tokens=9, buckets=4).encode(texts)[0].tolist()
+    shared = sum(ids.count(place) > 1 for place in ids)
+    assert shared
+    assert collision_rate(Tokenizer("words", (), max_tokens=9, buckets=4), texts) == (shared / 5, 5)
+    assert collision_rate(Tokenizer("words", (), max_tokens=9, buckets=10**6), texts) == (0, 5)
+
+
 def test_texts_without_tokens_and_texts_that_are_cut(runs: tuple[Run, Run]) -> None:
     _, onnx_run = runs
     probabilities = onnx_run(text_tensor(["", "", " "]))["probabilities"]
@@ -124,10 +182,11 @@ def test_the_share_of_unknown_tokens() -> None:
         ("words", " \t\n", []),
         ("characters", "Ab 한\n", ["a", "b", " ", "한", "\n"]),
         ("characters", "", []),
+        ("character_ngrams", "Né 한", ["n", "né", "né ", "é 한"]),
     ],
 )
 def test_splitting(kind: TokenKind, text: str, tokens: list[str]) -> None:
-    assert next(split_texts([text, "longer than the others, so that there is padding"], kind)) == tokens
+    assert next(split_texts([text, "longer than the others, so that there is padding"], kind, 3)) == tokens
 
 
 def test_vocabulary_is_the_most_frequent_tokens_of_the_training_part() -> None:

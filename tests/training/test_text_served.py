@@ -70,7 +70,7 @@ async def test_the_tensor_api_shows_the_output(repository: Path) -> None:
     assert (config.output[2].name, list(config.output[2].dims)) == ("unknown_token_rate", [])
 
 
-async def test_three_classes_by_convolutions_and_a_reversed_gru(tmp_path: Path) -> None:
+async def test_three_classes_by_convolutions_and_a_reversed_gru_over_hashed_ngrams(tmp_path: Path) -> None:
     words = {"sport": "match goal team", "food": "soup bread salt", "music": "song band tune"}
     rows = [f"{words[label].split()[number % 3]} {number}\t{label}\n" for number in range(40) for label in words]
     (tmp_path / "subjects.txt").write_text("".join(rows))
@@ -79,8 +79,9 @@ async def test_three_classes_by_convolutions_and_a_reversed_gru(tmp_path: Path) 
         output=tmp_path / "zoo",
         runs=tmp_path / "runs",
         name="subjects",
-        tokens="characters",
-        ngrams=3,
+        tokens="character_ngrams",
+        encoding="hashed_one_hot",
+        one_hot_size=256,
         network="convolution_recurrent",
         bidirectional=False,
         reverse=True,

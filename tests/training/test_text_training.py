@@ -101,8 +101,9 @@ def test_a_trained_model_answers(train: Train, reviews: Path, tmp_path: Path) ->
         ("--tokens", "characters", "--cell", "lstm", "--ngrams", 3, "--buckets", 500),
         ("--cell", "rnn", "--no-bidirectional", "--layers", 2, "--label-smoothing", 0.1),
         ("--members", 2, "--naive-bayes-buckets", 1000),
+        ("--tokens", "character_ngrams", "--token-length", 2, "--encoding", "one_hot", "--naive-bayes-buckets", 100),
     ],
-    ids=["characters", "one direction", "committee with naive Bayes"],
+    ids=["characters", "one direction", "committee with naive Bayes", "one-hot n-grams of characters"],
 )
 def test_every_kind_of_network_is_published(
     train: Train, reviews: Path, tmp_path: Path, options: tuple[object, ...]
@@ -111,6 +112,24 @@ def test_every_kind_of_network_is_published(
     path, card = published(tmp_path)
     assert len(answer(path, "", "좋다")) == 2
     assert options[0].removeprefix("--").replace("-", "_") in card.provenance.settings
+
+
+def test_hashed_one_hot_says_how_many_words_share_a_place(train: Train, reviews: Path, tmp_path: Path) -> None:
+    result = train(reviews, "--encoding", "hashed_one_hot", "--one-hot-size", 16, "--epochs", 1)
+    assert result.exit_code == 0, result.stderr
+    assert (said := re.search(r"18 different tokens hashed to 16 places: (\d+\.\d)% of them", result.stderr))
+    _, card = published(tmp_path)
+    assert card.test_metrics["hash_collision_rate"] == pytest.approx(float(said[1]) / 100, abs=1e-3)
+    assert card.description == "2 classes of texts, bidirectional GRU over hashed-one-hot words"
+
+
+def test_one_hot_vectors_have_a_largest_width(train: Train, tmp_path: Path) -> None:
+    path = tmp_path / "reviews.txt"
+    path.write_text("".join(f"w{number} w{number} w{number + 3000}\t{number % 2}\n" for number in range(3000)))
+    result = train(path, "--encoding", "one_hot", "--min-count", 1)
+    assert result.exit_code == 2
+    assert re.search(r"one-hot vectors of \d+ known tokens are too wide, at most 2048 are possible", result.stderr)
+    assert not (tmp_path / "zoo").exists()
 
 
 def test_the_same_seed_gives_the_same_model(train: Train, reviews: Path, tmp_path: Path) -> None:
@@ -184,6 +203,13 @@ def test_files_of_all_forms_and_a_validation_file(train: Train, tmp_path: Path) 
         ("a.txt", "a\t1\nb\t0\n" * 20, ("--cell", "transformer"), ["'transformer' is not one of"]),
         ("a.txt", "a\t1\nb\t0\n" * 20, ("--tokens", "characters", "--vectors", "v.json"), ["vectors are of words"]),
         ("a.txt", "a\t1\nb\t0\n" * 20, ("--vectors", "v.json"), ["v.json cannot be read"]),
+        (
+            "a.txt",
+            "a\t1\nb\t0\n" * 20,
+            ("--encoding", "one_hot", "--ngrams", 2),
+            ["leave it out with encoding one_hot"],
+        ),
+        ("a.txt", "a\t1\nb\t0\n" * 20, ("--encoding", "one_hot", "--vectors", "v.json"), ["not for one_hot"]),
         ("a.txt", "a\t1\nb\t0\n" * 20, ("--kernel", 4), ["kernel 4 has no middle"]),
         ("a.txt", "a\t1\nb\t0\n" * 20, ("--reverse",), ["add --no-bidirectional"]),
         ("a.txt", "a\t1\nb\t0\n" * 20, ("--frozen",), ["give some with vectors"]),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from training.data.texts.parts import TextPart
 from training.data.texts.tokens import TokenKind, split_texts
 
-NGRAM_ORDERS: dict[TokenKind, tuple[int, ...]] = {"words": (1, 2), "characters": (2, 3)}
+NGRAM_ORDERS: dict[TokenKind, tuple[int, ...]] = {"words": (1, 2), "characters": (2, 3), "character_ngrams": (1,)}
 """The n-grams that usually suit naive Bayes best."""
 
 

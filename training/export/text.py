@@ -10,7 +10,8 @@ import torch
 from onnx import compose
 from torch import Tensor, nn
 
-from training.data.texts.tokens import IDS, PADDING_ID, UNKNOWN_ID, Tokenizer
+from training.data.texts.token_graph import PADDING_ID, UNKNOWN_ID
+from training.data.texts.tokens import IDS, Tokenizer
 from training.export.recurrent import PRODUCER, export_recurrent
 from zoo.card import LOGITS, PROBABILITIES, TEXT_INPUT, UNKNOWN_TOKEN_RATE
 from zoo.golden import Run, Tensors

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 PADDING_ID, UNKNOWN_ID = 0, 1
-"""As in training.data.texts.tokens; a text's first n-grams begin with padding."""
+"""As in training.data.texts.token_graph; a text's first n-grams begin with padding."""
 # A rolling hash modulo a Mersenne prime: products stay below 2**62, so int64 is wide enough.
 _PRIME = 2**31 - 1
 _FACTOR = 1_540_483_477

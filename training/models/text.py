@@ -26,6 +26,7 @@ class TextClassifier(nn.Module):
         vocabulary_size: ids, padding (0) included.
         classes: number of them.
         embedding_size: width of a token's vector.
+        one_hot: instead of a vector that is learned, a token has a 1 at its own place.
         ngrams: the vector of a token is the sum of its own and of those of the 2-, .. n-grams that end there.
         buckets: rows of the table of each n > 1; n-grams are hashed into them.
         network: recurrent layers, convolutions, or recurrent layers over what convolutions give.
@@ -42,6 +43,7 @@ class TextClassifier(nn.Module):
         classes: int,
         *,
         embedding_size: int = 64,
+        one_hot: bool = False,
         ngrams: int = 1,
         buckets: int = 2**15,
         network: NetworkKind = "recurrent",
@@ -57,9 +59,12 @@ class TextClassifier(nn.Module):
         token_dropout: float = 0.2,
     ) -> None:
         super().__init__()
-        self.tokens = nn.Embedding(vocabulary_size, embedding_size, padding_idx=PADDING_ID)
-        with torch.no_grad():
-            self.tokens.weight[UNKNOWN_ID] = 0  # like a token that token_dropout hides
+        self.tokens: nn.Embedding | OneHot
+        if one_hot:
+            self.tokens = OneHot(vocabulary_size)
+            embedding_size = self.tokens.output_size
+        else:
+            self.tokens = token_embedding(vocabulary_size, embedding_size)
         tables = [nn.Embedding(buckets, embedding_size) for _ in range(ngrams - 1)]
         for table in tables:
             nn.init.normal_(table.weight, std=0.1)  # a refinement of the tokens' own vectors, which start with 1
@@ -110,6 +115,32 @@ class TextClassifier(nn.Module):
             for table, rows_NT in zip(self.ngrams, grams[1:], strict=True):
                 vectors_NTE = vectors_NTE + table(rows_NT)
         return vectors_NTE
+
+
+class OneHot(nn.Module):
+    """Token ids int64 [N, T] -> float32 [N, T, output_size]: a 1 at the token's place, all zeros where it is unknown.
+
+    Args:
+        vocabulary_size: ids, padding (0) and unknown (1) included.
+    """
+
+    def __init__(self, vocabulary_size: int) -> None:
+        super().__init__()
+        self.output_size = vocabulary_size - UNKNOWN_ID - 1
+        self.register_buffer("places_S", torch.arange(UNKNOWN_ID + 1, vocabulary_size), persistent=False)
+        self.places_S: Tensor
+
+    def forward(self, ids_NT: Tensor) -> Tensor:
+        """Encode."""
+        return (ids_NT.unsqueeze(2) == self.places_S).float()
+
+
+def token_embedding(vocabulary_size: int, embedding_size: int) -> nn.Embedding:
+    """Random vectors; padding and unknown have zeros, as a token that token_dropout hides."""
+    embedding = nn.Embedding(vocabulary_size, embedding_size, padding_idx=PADDING_ID)
+    with torch.no_grad():
+        embedding.weight[UNKNOWN_ID] = 0
+    return embedding
 
 
 class Committee(nn.Module):

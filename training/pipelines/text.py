@@ -14,7 +14,8 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from training.data.texts.batches import TokenDataset, evaluation_batches, training_batches
 from training.data.texts.parts import TextPart, TextParts, read_text_parts
-from training.data.texts.tokens import Tokenizer, learn_tokenizer
+from training.data.texts.tokens import Tokenizer, collision_rate, learn_tokenizer
+from training.errors import SettingsError
 from training.evaluation.calibration import describe_calibration, fit_temperature
 from training.evaluation.classification import ClassificationReport, classification_report, collect_logits
 from training.evaluation.naive_bayes import NGRAM_ORDERS, naive_bayes_accuracy
@@ -29,7 +30,7 @@ from training.models.text import Committee, CommitteeLoss, LogLoss, TextClassifi
 from training.models.vectors import load_vectors
 from training.pipelines.manifests import text_rows
 from training.runs import TrainingRun
-from training.settings.text import TextSettings
+from training.settings.text import WIDEST_ONE_HOT, TextSettings
 from zoo.card import PROBABILITIES, UNKNOWN_TOKEN_RATE, Card, ColumnStatistics, Golden, GoldenSample, TextTask
 from zoo.golden import Run, Tensors
 from zoo.repository import ModelVersion
@@ -68,6 +69,13 @@ class TrainedText:
     train: TokenDataset
     validation: TokenDataset
     fit: FitResult
+    collision_rate: float | None
+    """The share of the training part's different tokens that share their place in a hash; None: there is no hash."""
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """For the card, beside the test metrics."""
+        return {} if self.collision_rate is None else {"hash_collision_rate": round(self.collision_rate, 5)}
 
 
 def train_text(
@@ -117,7 +125,9 @@ def train_text(
             split=data.split,
             weights_source="" if settings.vectors is None else f"word vectors {settings.vectors.name}",
         ),
-        test_metrics=test.metrics() | {f"{name}_accuracy": round(value, 5) for name, value in baselines.items()},
+        test_metrics=test.metrics()
+        | {f"{name}_accuracy": round(value, 5) for name, value in baselines.items()}
+        | trained.facts,
         calibration=None if temperature is None else describe_calibration(temperature, test),
         reference=_token_statistics(trained.train, trained.validation),
         class_shares=class_shares(data.train.classes, data.labels),
@@ -131,30 +141,55 @@ def train_text(
 def train_classifier(settings: TextSettings, data: TextParts, run: TrainingRun) -> TrainedText:
     """Train on the training part; the validation part chooses the best epoch, and the weight of naive Bayes."""
     tokenizer = _learn_tokenizer(settings, data.train)
+    collisions = _collision_rate(tokenizer, data.train, run)
     train, validation = (_encode(tokenizer, part) for part in (data.train, data.validation))
     network = _build(settings, tokenizer, len(data.labels), run)
     run.begin(text_rows(data))
     result = _fit(network, train, validation, settings, run)
     network = _blend(network, train, validation, settings, len(data.labels), run)
-    return TrainedText(network, tokenizer, train, validation, result)
+    return TrainedText(network, tokenizer, train, validation, result, collisions)
 
 
 def _describe(settings: TextSettings) -> str:
     if settings.network == "convolution":
-        return f"convolutions over {settings.tokens}"
+        return f"convolutions over {_describe_tokens(settings)}"
     direction = "bidirectional " if settings.bidirectional else "reversed " if settings.reverse else ""
     below = "convolutions over " if settings.network == "convolution_recurrent" else ""
-    return f"{direction}{settings.cell.upper()} over {below}{settings.tokens}"
+    return f"{direction}{settings.cell.upper()} over {below}{_describe_tokens(settings)}"
+
+
+def _describe_tokens(settings: TextSettings) -> str:
+    kind = f"{settings.token_length}-grams of characters" if settings.tokens == "character_ngrams" else settings.tokens
+    return kind if settings.encoding == "embedding" else f"{settings.encoding.replace('_', '-')} {kind}"
 
 
 def _learn_tokenizer(settings: TextSettings, part: TextPart) -> Tokenizer:
-    return learn_tokenizer(
+    length = settings.token_length if settings.tokens == "character_ngrams" else 1
+    if settings.encoding == "hashed_one_hot":
+        return Tokenizer(settings.tokens, (), settings.max_tokens, length, settings.one_hot_size)
+    tokenizer = learn_tokenizer(
         part.texts,
         settings.tokens,
         max_tokens=settings.max_tokens,
         max_vocabulary=settings.max_vocabulary,
         min_count=settings.min_count,
+        length=length,
     )
+    if settings.encoding == "one_hot" and (known := len(tokenizer.vocabulary)) > WIDEST_ONE_HOT:
+        raise SettingsError(
+            f"one-hot vectors of {known} known tokens are too wide, at most {WIDEST_ONE_HOT} are possible; lower "
+            "max_vocabulary, raise min_count or take encoding hashed_one_hot"
+        )
+    return tokenizer
+
+
+def _collision_rate(tokenizer: Tokenizer, part: TextPart, run: TrainingRun) -> float | None:
+    """How many of the tokens of the training part the hash makes one; None: a vocabulary makes none one."""
+    if not tokenizer.buckets:
+        return None
+    rate, tokens = collision_rate(tokenizer, part.texts)
+    run.say(f"{tokens} different tokens hashed to {tokenizer.buckets} places: {rate:.1%} of them share theirs")
+    return rate
 
 
 def _encode(tokenizer: Tokenizer, part: TextPart) -> TokenDataset:
@@ -167,6 +202,7 @@ def _build(settings: TextSettings, tokenizer: Tokenizer, classes: int, run: Trai
             tokenizer.size,
             classes,
             embedding_size=settings.embedding_size,
+            one_hot=settings.encoding != "embedding",
             ngrams=settings.ngrams,
             buckets=settings.buckets,
             network=settings.network,
@@ -186,6 +222,7 @@ def _build(settings: TextSettings, tokenizer: Tokenizer, classes: int, run: Trai
     if settings.vectors is not None:
         found, words = 0, len(tokenizer.vocabulary)
         for member in members:
+            assert isinstance(member.tokens, nn.Embedding), "the settings refuse vectors of one-hot tokens"
             found = load_vectors(member.tokens, tokenizer.vocabulary, settings.vectors, frozen=settings.frozen)
         run.say(f"word vectors for {found} of {words} known words ({found / words:.0%})")
     return members[0] if len(members) == 1 else Committee(members)
@@ -259,7 +296,9 @@ def _batches(part: TextPart) -> Iterator[tuple[Tensors, Sequence[int]]]:
 def _baselines(settings: TextSettings, data: TextParts) -> dict[str, float]:
     majority = np.bincount(data.train.classes).argmax()
     return {
-        "naive_bayes": naive_bayes_accuracy(settings.tokens, data.train, data.test, len(data.labels)),
+        "naive_bayes": naive_bayes_accuracy(
+            "words" if settings.tokens == "words" else "characters", data.train, data.test, len(data.labels)
+        ),
         "majority": float(np.mean(np.array(data.test.classes) == majority)),
     }
 

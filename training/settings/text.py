@@ -10,6 +10,8 @@ from pydantic import Field, model_validator
 from training.settings.classifier import ClassifierSettings
 
 _LONGEST_COUNTED = 1024
+WIDEST_ONE_HOT = 2048
+"""A batch of 256 texts of 256 tokens is half a gigabyte then."""
 
 
 class TextSettings(ClassifierSettings):
@@ -32,8 +34,16 @@ class TextSettings(ClassifierSettings):
     test_share: float = Field(default=0.1, gt=0, lt=1)
     """Share of the data for the test, never used in training."""
 
-    tokens: Literal["words", "characters"] = "words"
-    """What the network reads; characters suit languages that glue words together."""
+    tokens: Literal["words", "characters", "character_ngrams"] = "words"
+    """What the network reads; characters suit languages that glue words together. character_ngrams: at each character
+    what ends there."""
+    token_length: int = Field(default=3, ge=2, le=5)
+    """Characters of a token, of tokens character_ngrams."""
+    encoding: Literal["embedding", "one_hot", "hashed_one_hot"] = "embedding"
+    """What a token is to the network: a vector that it learns, a 1 at a place of its own, or a 1 at the place that its
+    hash names, which takes no vocabulary; how many tokens share a place is printed."""
+    one_hot_size: int = Field(default=1024, ge=2, le=WIDEST_ONE_HOT)
+    """Places of hashed_one_hot."""
     max_tokens: int = Field(default=256, ge=1, le=100_000)
     """Texts are cut behind this many tokens."""
     max_vocabulary: int = Field(default=20_000, ge=1)
@@ -115,6 +125,14 @@ class TextSettings(ClassifierSettings):
             raise ValueError("reverse is for one direction; add --no-bidirectional")
         if self.frozen and self.vectors is None:
             raise ValueError("frozen keeps word vectors as they are; give some with vectors")
+        return self
+
+    @model_validator(mode="after")
+    def _one_hot_has_no_tables(self) -> TextSettings:
+        if self.encoding != "embedding" and self.ngrams > 1:
+            raise ValueError(f"ngrams {self.ngrams} adds learned vectors; leave it out with encoding {self.encoding}")
+        if self.encoding != "embedding" and self.vectors is not None:
+            raise ValueError(f"vectors are for encoding embedding, not for {self.encoding}")
         return self
 
     @model_validator(mode="after")

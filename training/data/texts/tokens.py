@@ -1,6 +1,6 @@
 """Texts to token ids, by an ONNX graph: the one that training runs here is later the front of the published file.
 
-    text string [N] -> lower case -> tokens -> ids (vocabulary) -> at most max_tokens -> ids int64 [N, T]
+    text string [N] -> lower case -> tokens -> ids (vocabulary or hash) -> at most max_tokens -> ids int64 [N, T]
 
 Stock operators of ONNX Runtime, no extension. The two sides of the service can therefore not tokenise differently.
 Texts must be in Unicode normal form C before, see `zoo.text.prepare_text`.
@@ -17,83 +17,75 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 
+from training.data.texts.token_graph import FIRST_ID, IR_VERSION, OPSETS, PADDING, TokenGraph
+from training.errors import DataError
 from zoo.card import TEXT_INPUT
 from zoo.golden import Run
 from zoo.runtime import make_run, open_session
 
-TokenKind = Literal["words", "characters"]
+TokenKind = Literal["words", "characters", "character_ngrams"]
 
-PADDING_ID, UNKNOWN_ID = 0, 1
-_FIRST_ID = 2
-_PADDING = "<pad>"  # never a token: "<" is one of its own
 IDS = "ids"
 
+_CHARACTERS = {"separators": [""]}
 # RE2: \w would be ASCII. A word carries its marks (Indic vowels) and inner apostrophes; other signs stand alone.
 _SPLITTING: dict[TokenKind, dict[str, Any]] = {
     "words": {"tokenexp": r"[\p{L}\p{N}][\p{L}\p{M}\p{N}]*(?:['’][\p{L}\p{M}\p{N}]+)*|[^\s\p{L}\p{N}]"},
-    "characters": {"separators": [""]},
+    "characters": _CHARACTERS,
+    "character_ngrams": _CHARACTERS,
 }
 _CHUNK = 512  # texts per call; a batch is padded to its longest text
-# Old enough for every runtime of the last years; raised to the network's own when the two are joined.
-OPSETS = {"": 18, "ai.onnx.ml": 4, "com.microsoft": 1}
-IR_VERSION = 10
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """Splits texts and looks the tokens up.
+    """Splits texts and gives each token an id.
 
     Args:
-        kind: words (and single punctuation signs) or characters (white space included).
+        kind: words (and single punctuation signs), characters (white space included), or the n-grams of characters that
+            end at each of them; the first ones of a text are shorter.
         vocabulary: the known tokens; the first has id 2, after padding and unknown.
         max_tokens: what is beyond is cut off.
+        length: characters of an n-gram.
+        buckets: instead of a vocabulary, the hash of a token gives its id, 2 to `buckets` + 1; none is unknown.
     """
 
     kind: TokenKind
     vocabulary: tuple[str, ...]
     max_tokens: int
+    length: int = 1
+    buckets: int = 0
 
     @property
     def size(self) -> int:
         """Number of ids, padding and unknown included."""
-        return len(self.vocabulary) + _FIRST_ID
+        return (self.buckets or len(self.vocabulary)) + FIRST_ID
 
     def graph(self, *, opset: int = OPSETS[""], ir_version: int = IR_VERSION) -> onnx.ModelProto:
         """The graph `text` string [N] -> `ids` int64 [N, T], 1 <= T <= max_tokens, padded with PADDING_ID.
 
         A text without any token becomes one padding id, so that no axis is ever empty.
         """
-        lookup = [
-            helper.make_node(
-                "LabelEncoder",
-                ["tokens"],
-                ["known_ids"],
-                domain="ai.onnx.ml",
-                keys_strings=[_PADDING, *self.vocabulary],
-                values_int64s=[PADDING_ID, *range(_FIRST_ID, self.size)],
-                default_int64=UNKNOWN_ID,
-            ),
-            helper.make_node("Pad", ["known_ids", "tokenizer_pads", "tokenizer_padding"], ["padded_ids"]),
-            helper.make_node("Min", ["tokenizer_steps", "tokenizer_limit"], ["tokenizer_end"]),
-            helper.make_node("Slice", ["padded_ids", "tokenizer_start", "tokenizer_end", "tokenizer_axis"], [IDS]),
-        ]
-        steps = [
-            helper.make_node("Shape", ["known_ids"], ["known_steps"], start=1, end=2),
-            helper.make_node("Max", ["known_steps", "tokenizer_one"], ["tokenizer_steps"]),
-        ]
-        constants = {
-            "tokenizer_pads": np.array([0, 0, 0, 1]),
-            "tokenizer_padding": np.array(PADDING_ID),
-            "tokenizer_one": np.array([1]),
-            "tokenizer_limit": np.array([self.max_tokens]),
-            "tokenizer_start": np.array([0]),
-            "tokenizer_axis": np.array([1]),
-        }
-        nodes = [*_split_nodes(self.kind), lookup[0], *steps, *lookup[1:]]
-        ids = helper.make_tensor_value_info(IDS, TensorProto.INT64, ["batch", "time"])
-        return _model(nodes, ids, constants, opset=opset, ir_version=ir_version)
+        graph = TokenGraph()
+        tokens = graph.split(_SPLITTING[self.kind])
+        if self.kind == "character_ngrams":
+            ids = self._ngrams(graph, tokens)
+        elif self.buckets:
+            ids = graph.cut(graph.hash(tokens, self.buckets), self.max_tokens)
+        else:
+            ids = graph.cut(graph.look_up(tokens, _numbered(self.vocabulary)), self.max_tokens)
+        return graph.model(ids, IDS, opset=opset, ir_version=ir_version)
+
+    def _ngrams(self, graph: TokenGraph, characters: str) -> str:
+        """ONNX has no overlapping tokens, and joins strings only lately: n-grams are made of numbers of characters."""
+        if self.buckets:
+            return graph.hash_ngrams(graph.cut(graph.hash(characters), self.max_tokens), self.length, self.buckets)
+        alphabet = _numbered(sorted(set("".join(self.vocabulary))))
+        base = len(alphabet) + FIRST_ID
+        ids = graph.cut(graph.look_up(characters, alphabet), self.max_tokens)
+        codes = {_code(token, alphabet, base): index for token, index in _numbered(self.vocabulary).items()}
+        return graph.look_up_codes(graph.ngram_codes(ids, self.length, base), codes)
 
     @cached_property
     def _run(self) -> Run:
@@ -109,56 +101,74 @@ class Tokenizer:
 
 
 def learn_tokenizer(
-    texts: Sequence[str], kind: TokenKind, *, max_tokens: int, max_vocabulary: int, min_count: int
+    texts: Sequence[str], kind: TokenKind, *, max_tokens: int, max_vocabulary: int, min_count: int, length: int = 1
 ) -> Tokenizer:
     """A tokenizer that knows the most frequent tokens of `texts`.
 
     Args:
         texts: the training part, NFC.
-        kind: words or characters.
+        kind: words, characters or n-grams of these.
         max_tokens: see Tokenizer.
         max_vocabulary: at most this many tokens, the most frequent ones.
         min_count: at least this often in `texts`.
+        length: characters of an n-gram.
+
+    Raises:
+        DataError: there are too many characters to number their n-grams.
     """
-    counts = Counter(token for tokens in split_texts(texts, kind) for token in tokens)
+    counts = Counter(token for tokens in split_texts(texts, kind, length) for token in tokens)
     by_frequency = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:max_vocabulary]
-    return Tokenizer(kind, tuple(token for token, count in by_frequency if count >= min_count), max_tokens)
+    vocabulary = tuple(token for token, count in by_frequency if count >= min_count)
+    characters = len(set("".join(vocabulary)))
+    if kind == "character_ngrams" and (characters + FIRST_ID) ** length >= 2**63:
+        raise DataError(
+            f"{characters} different characters have too many n-grams of {length} to be numbered; take shorter ones, "
+            "or fewer by max_vocabulary or min_count"
+        )
+    return Tokenizer(kind, vocabulary, max_tokens, length)
 
 
-def split_texts(texts: Sequence[str], kind: TokenKind) -> Iterator[list[str]]:
+def split_texts(texts: Sequence[str], kind: TokenKind, length: int = 1) -> Iterator[list[str]]:
     """The tokens of each text, in lower case, as the graph sees them."""
-    tokens = helper.make_tensor_value_info("tokens", TensorProto.STRING, ["batch", "time"])
-    model = _model(_split_nodes(kind), tokens, {}, opset=OPSETS[""], ir_version=IR_VERSION)
+    graph = TokenGraph()
+    model = graph.model(graph.split(_SPLITTING[kind]), "tokens")
     run = make_run(open_session(model.SerializeToString(), threads=1))
     for chunk in _chunks(texts):
         for row in run({TEXT_INPUT: chunk})["tokens"]:
-            yield [token for token in row if token != _PADDING]
+            tokens = [token for token in row if token != PADDING]
+            yield _ngrams(tokens, length) if kind == "character_ngrams" else tokens
+
+
+def collision_rate(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[float, int]:
+    """The share of the distinct tokens of `texts` that share their id with another one, and the number of these tokens.
+
+    Args:
+        tokenizer: with buckets.
+        texts: of which it reads `max_tokens` each.
+    """
+    places: dict[str, int] = {}
+    rows = zip(split_texts(texts, tokenizer.kind, tokenizer.length), tokenizer.encode(texts), strict=True)
+    for tokens, ids in rows:
+        places.update(zip(tokens, ids.tolist(), strict=False))
+    taken = Counter(places.values())
+    shared = sum(taken[place] > 1 for place in places.values())
+    return shared / max(1, len(places)), len(places)
+
+
+def _ngrams(characters: Sequence[str], length: int) -> list[str]:
+    """The n-gram that ends at each character."""
+    return ["".join(characters[max(0, end - length) : end]) for end in range(1, len(characters) + 1)]
+
+
+def _code(token: str, alphabet: dict[str, int], base: int) -> int:
+    """As `TokenGraph.ngram_codes` numbers it."""
+    return sum(alphabet[character] * base**place for place, character in enumerate(reversed(token)))
+
+
+def _numbered(tokens: Sequence[str]) -> dict[str, int]:
+    return {token: index for index, token in enumerate(tokens, FIRST_ID)}
 
 
 def _chunks(texts: Sequence[str]) -> Iterator[NDArray[np.object_]]:
     for start in range(0, len(texts), _CHUNK):
         yield np.array(texts[start : start + _CHUNK], dtype=object)
-
-
-def _split_nodes(kind: TokenKind) -> list[onnx.NodeProto]:
-    # Without a locale the normalizer asks for en_US, which slim images do not have.
-    lower = helper.make_node(
-        "StringNormalizer", [TEXT_INPUT], ["lower_text"], case_change_action="LOWER", locale="C.UTF-8"
-    )
-    options = {"mark": 0, "pad_value": _PADDING, "mincharnum": 1, **_SPLITTING[kind]}
-    return [lower, helper.make_node("Tokenizer", ["lower_text"], ["tokens"], domain="com.microsoft", **options)]
-
-
-def _model(
-    nodes: list[onnx.NodeProto],
-    output: onnx.ValueInfoProto,
-    constants: dict[str, NDArray[np.int64]],
-    *,
-    opset: int,
-    ir_version: int,
-) -> onnx.ModelProto:
-    text = helper.make_tensor_value_info(TEXT_INPUT, TensorProto.STRING, ["batch"])
-    initializers = [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()]
-    graph = helper.make_graph(nodes, "tokenizer", [text], [output], initializers)
-    imports = [helper.make_opsetid(domain, version) for domain, version in (OPSETS | {"": opset}).items()]
-    return helper.make_model(graph, opset_imports=imports, ir_version=ir_version)
