@@ -8,7 +8,7 @@ from training.commands.options import settings_command
 from training.settings import ImageSettings
 
 
-@settings_command(ImageSettings, "data")
+@settings_command(ImageSettings, "data", several_processes=True)
 def command(settings: ImageSettings) -> None:
     """Train an image classifier from a folder of class folders and publish it.
 

@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from rich.console import Console
 
-from training.errors import TrainingError
+from training.errors import SettingsError, TrainingError
+from training.processes import is_first_process, process_count
 from training.settings import Settings
 from zoo.errors import ZooError
 
@@ -26,18 +27,19 @@ _CONFIG_HELP = "YAML file with any of these settings, one `name: value` per line
 
 
 def settings_command(
-    model: type[SettingsModel], *arguments: str
+    model: type[SettingsModel], *arguments: str, several_processes: bool = False
 ) -> Callable[[Callable[[SettingsModel], None]], Callable[..., None]]:
     """Decorate a function of one settings object into a typer command.
 
     Args:
         model: the settings; each field becomes an option `--field-name`.
         arguments: fields that are positional arguments instead.
+        several_processes: torchrun may start it more than once, to train together.
     """
 
     def decorate(run: Callable[[SettingsModel], None]) -> Callable[..., None]:
         def command(**values: Any) -> None:
-            _run_translated(lambda: run(_build(model, values, arguments)))
+            _run_translated(lambda: _run_alone(run, _build(model, values, arguments), several_processes))
 
         # Arguments first; then what the task itself defines, before what every run has.
         shown = [name for name in model.model_fields if name not in model.hidden]
@@ -132,10 +134,18 @@ def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+def _run_alone(run: Callable[[SettingsModel], None], settings: SettingsModel, several_processes: bool) -> None:
+    if process_count() > 1 and not several_processes:
+        raise SettingsError("this command runs in one process; under torchrun, image, text and series train together")
+    run(settings)
+
+
 def _run_translated(run: Callable[[], None]) -> None:
     """Run; an error that is the user's to solve becomes one line and exit code 2."""
     try:
         run()
     except (TrainingError, ZooError) as exc:
-        Console(stderr=True).print("error:", str(exc), style="red", highlight=False, markup=False, soft_wrap=True)
+        Console(stderr=True, quiet=not is_first_process()).print(
+            "error:", str(exc), style="red", highlight=False, markup=False, soft_wrap=True
+        )
         raise typer.Exit(2) from exc

@@ -8,7 +8,7 @@ from training.commands.options import settings_command
 from training.settings.series import SeriesSettings
 
 
-@settings_command(SeriesSettings, "data")
+@settings_command(SeriesSettings, "data", several_processes=True)
 def command(settings: SeriesSettings) -> None:
     """Train a forecaster from a table of readings and publish it, scaler included.
 

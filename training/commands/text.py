@@ -8,7 +8,7 @@ from training.commands.options import settings_command
 from training.settings.text import TextSettings
 
 
-@settings_command(TextSettings, "data")
+@settings_command(TextSettings, "data", several_processes=True)
 def command(settings: TextSettings) -> None:
     """Train a text classifier from labelled texts and publish it, tokenizer included.
 

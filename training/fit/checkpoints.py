@@ -17,6 +17,7 @@ from torch import Tensor
 
 from training.errors import FitError
 from training.fit.module import FitModule
+from training.processes import is_first_process
 
 BEST, LAST, CUT_SHORT = "best.ckpt", "last.ckpt", "cut-short.ckpt"
 
@@ -41,10 +42,11 @@ class EpochCheckpoints(Checkpoint):
         self.best = {key: value.detach().cpu().clone() for key, value in pl_module.evaluated.state_dict().items()}
         self.best_epoch = len(pl_module.history)
         name = BEST if _is_whole(trainer) else CUT_SHORT
-        self._write(name, lambda path: torch.save({"state_dict": self.best}, path))
+        if is_first_process():
+            self._write(name, lambda path: torch.save({"state_dict": self.best}, path))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
-        """Write what a resumed training starts from."""
+        """Write what a resumed training starts from; all processes take part in it, the first one writes."""
         if _is_whole(trainer):
             self._write(LAST, trainer.save_checkpoint)
 
@@ -62,7 +64,8 @@ class EpochCheckpoints(Checkpoint):
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             save(partial)
-            partial.replace(path)
+            if is_first_process():
+                partial.replace(path)
         except (OSError, RuntimeError) as exc:  # torch's writer tells of a full disk by a RuntimeError
             partial.unlink(missing_ok=True)
             raise FitError(

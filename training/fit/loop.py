@@ -7,7 +7,7 @@ import logging
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 import rich
 import torch
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.callbacks import Callback, EarlyStopping, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
@@ -23,11 +24,13 @@ from torch.utils.data import DataLoader
 from torchmetrics import Metric
 
 from training.data.order import set_epoch
+from training.data.sharing import share_evaluation, share_training
 from training.errors import SettingsError
 from training.fit.checkpoints import BEST, LAST, EpochCheckpoints
 from training.fit.interrupt import stop_on_interrupt
 from training.fit.module import FitModule, Prepare
 from training.fit.optimizer import ParameterGroup, parameter_groups
+from training.processes import is_first_process, join_processes, process_count, process_rank, processes_here
 from training.settings import FitSettings
 
 RESULT_FILE = "result.json"
@@ -70,6 +73,7 @@ def fit(
     A batch is `(inputs, target)`; the model is called with `inputs`, or with `*inputs` where that is a tuple or list.
     Modules that are in evaluation mode when this is called (frozen batch norm) stay in it, so call `model.train()`
     before. The first Ctrl-C ends the training after the current batch and one more validation; a second one aborts.
+    Under torchrun the processes share every batch, and the validation; the first one writes. There Ctrl-C aborts.
 
     Args:
         model: what to train; parameters with `requires_grad=False` are left alone.
@@ -88,7 +92,7 @@ def fit(
 
     Raises:
         FitError: the loss is not finite, or a checkpoint cannot be written.
-        SettingsError: the device does not exist.
+        SettingsError: the device does not exist, or there is too little for so many processes.
     """
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise SettingsError("there is no CUDA device that torch can use; pass --device cpu, or auto")
@@ -96,7 +100,10 @@ def fit(
     if resume and finished.is_file():
         return _restore(model, run_folder)
     console = console or Console(stderr=True)
-    with_bar = console.is_terminal
+    if process_count() > 1:
+        join_processes()
+        train, validation = _share(train, validation)
+    with_bar = console.is_terminal and is_first_process()
     if with_bar:
         console = rich.get_console()  # that of Lightning's bar, so that lines appear above it
     groups = groups or parameter_groups(model.parameters(), settings)
@@ -108,7 +115,7 @@ def fit(
     interrupted = threading.Event()
     with _quiet_lightning():
         trainer = _make_trainer(settings, run_folder, [stopping, checkpoints], with_bar)
-        with stop_on_interrupt(trainer, interrupted, console):
+        with nullcontext() if process_count() > 1 else stop_on_interrupt(trainer, interrupted, console):
             trainer.fit(module, train, validation, ckpt_path=last, weights_only=True)
     if not module.history:
         raise KeyboardInterrupt  # before there was anything to keep
@@ -116,9 +123,15 @@ def fit(
     model.load_state_dict(checkpoints.best)
     model.eval()
     result = _describe(module, interrupted.is_set())
-    if not result.interrupted:
+    if not result.interrupted and is_first_process():
         finished.write_text(json.dumps(asdict(result), indent=2), encoding="utf-8")
     return result
+
+
+def _share(train: DataLoader[Any], validation: DataLoader[Any]) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    """The part of both that this process takes."""
+    rank, count = process_rank(), process_count()
+    return share_training(train, rank, count), share_evaluation(validation, rank, count)
 
 
 def _describe(module: FitModule, interrupted: bool) -> FitResult:
@@ -149,10 +162,16 @@ def _epochs_done(checkpoint: Path | None) -> int:
 
 def _make_trainer(settings: FitSettings, folder: Path, callbacks: list[Callback], with_bar: bool) -> pl.Trainer:
     bar = [RichProgressBar(leave=False, console_kwargs={"stderr": True})] if with_bar else []
+    together: dict[str, Any] = {"devices": 1}
+    if process_count() > 1:
+        nodes = process_count() // processes_here()
+        together = {"devices": processes_here(), "num_nodes": nodes, "strategy": "ddp"}
+        together["plugins"] = [TorchElasticEnvironment()]
     return pl.Trainer(
+        **together,
         max_epochs=settings.epochs,
         accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[settings.device],
-        devices=1,
+        use_distributed_sampler=False,
         precision=settings.precision,
         gradient_clip_val=settings.clip_norm,
         callbacks=[*callbacks, *bar],
@@ -176,6 +195,9 @@ def _quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
             warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
             warnings.filterwarnings("ignore", message=".*in eval mode at the start of training")
+            warnings.filterwarnings(
+                "ignore", message=".*sync_dist=True.*"
+            )  # what is logged is of all processes already
             warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated")
             yield
     finally:

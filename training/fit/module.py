@@ -18,6 +18,7 @@ from training.data.order import epoch_generator, set_epoch
 from training.errors import FitError
 from training.fit.averaging import Averaging
 from training.fit.optimizer import ParameterGroup, l1_penalty, rate_schedule
+from training.processes import is_first_process, process_count, process_rank, sum_over_processes
 from training.settings import FitSettings
 
 Prepare = Callable[[Any, Tensor], tuple[Any, Tensor]]
@@ -69,12 +70,14 @@ class FitModule(pl.LightningModule):
         """Draw what an epoch draws from seed and epoch alone, so that a resumed training goes on the same way."""
         if batch_idx == 0:
             self._epoch_began = time.monotonic()
-            torch.manual_seed(int(epoch_generator(self.settings.seed, len(self.history)).integers(2**62)))
+            drawn = int(epoch_generator(self.settings.seed, len(self.history)).integers(2**62))
+            torch.manual_seed(drawn + process_rank())  # each process has images of its own to drop pieces of
 
     def training_step(self, batch: Any) -> Tensor:
         inputs, target = self.prepare(*batch) if self.prepare else batch
         loss = self.loss(self(inputs), target)
         self.totals["train"].add(loss.detach(), len(target))
+        loss = loss * _weight(len(target))
         return loss + self.settings.l1 * l1_penalty(self.groups) if self.settings.l1 else loss
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
@@ -82,6 +85,7 @@ class FitModule(pl.LightningModule):
             self.averaging.after_step(self.model)
 
     def on_validation_epoch_start(self) -> None:
+        self._share_statistics()
         if self.averaging:
             self.averaging.after_epoch(self.model, len(self.history))
             self.averaging.eval()
@@ -133,7 +137,15 @@ class FitModule(pl.LightningModule):
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate_schedule(self.settings, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    def _share_statistics(self) -> None:
+        """Batch norm of each process has seen other items; those of the first are kept."""
+        if process_count() > 1:
+            for buffer in self.model.buffers():
+                torch.distributed.broadcast(buffer, 0)
+
     def _write_metrics(self) -> None:
+        if not is_first_process():
+            return
         self.run_folder.mkdir(parents=True, exist_ok=True)
         with (self.run_folder / METRICS_FILE).open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.history[0])
@@ -152,8 +164,13 @@ class FitModule(pl.LightningModule):
         )
 
 
+def _weight(items: int) -> float:
+    """What makes the mean of the processes' gradients that of the whole batch: 1, where their parts are equal."""
+    return items * process_count() / sum_over_processes(items)[0]
+
+
 class _Mean:
-    """Running mean on the device of its values: no synchronisation until it is taken."""
+    """Running mean, over all processes, on the device of its values: no synchronisation until it is taken."""
 
     def __init__(self) -> None:
         self.sum: Tensor | float = 0.0
@@ -164,6 +181,7 @@ class _Mean:
         self.count += count
 
     def take(self) -> float:
-        mean = float(self.sum) / max(self.count, 1)
+        total, count = sum_over_processes(float(self.sum), self.count)
+        mean = total / max(count, 1)
         self.sum, self.count = 0.0, 0
         return mean

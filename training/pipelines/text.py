@@ -146,6 +146,7 @@ def train_classifier(settings: TextSettings, data: TextParts, run: TrainingRun) 
     network = _build(settings, tokenizer, len(data.labels), run)
     run.begin(text_rows(data))
     result = _fit(network, train, validation, settings, run)
+    run.end_training()
     network = _blend(network, train, validation, settings, len(data.labels), run)
     return TrainedText(network, tokenizer, train, validation, result, collisions)
 

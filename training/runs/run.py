@@ -9,6 +9,7 @@ from pathlib import Path
 from lightning.pytorch import seed_everything
 from rich.console import Console
 
+from training.processes import end_other_processes, is_first_process, join_processes, of_first_process
 from training.runs.manifest import ManifestRow, check_manifest, write_manifest
 from training.runs.settings_file import SETTINGS_FILE, write_settings
 from training.settings import RunSettings
@@ -20,7 +21,7 @@ class TrainingRun:
 
     Args:
         settings: of the run.
-        console: for progress; default: standard error.
+        console: for progress; default: standard error. Of several processes the first one tells.
 
     Raises:
         RepositoryError: the name cannot name a model.
@@ -28,7 +29,10 @@ class TrainingRun:
 
     def __init__(self, settings: RunSettings, console: Console | None = None) -> None:
         check_name(settings.name)
+        join_processes()
         self.console = console or Console(stderr=True)
+        if not is_first_process():
+            self.console = Console(quiet=True)
         self.settings = settings
         self.resumes = settings.resume is not None
         self._folder = settings.resume
@@ -49,10 +53,21 @@ class TrainingRun:
         if self._folder is not None:
             check_manifest(self._folder, manifest)
             return self._folder
-        self._folder = make_run_folder(self.settings.runs, self.settings.name)
-        write_settings(self._folder / SETTINGS_FILE, self.settings)
-        write_manifest(self._folder, manifest)
+        self._folder = of_first_process(
+            make_run_folder(self.settings.runs, self.settings.name) if is_first_process() else Path()
+        )
+        if is_first_process():
+            write_settings(self._folder / SETTINGS_FILE, self.settings)
+            write_manifest(self._folder, manifest)
         return self._folder
+
+    def end_training(self) -> None:
+        """Of several processes, go on with the first one alone; the others end here.
+
+        Raises:
+            SystemExit: in the others.
+        """
+        end_other_processes()
 
     def say(self, *lines: str, style: str = "") -> None:
         """Print lines as they are."""

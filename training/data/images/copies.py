@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from training.data.images.datasets import TrainingImages
+from training.processes import is_first_process
 
 
 def write_copies(images: TrainingImages, count: int, folder: Path) -> TensorDataset:
@@ -23,13 +24,15 @@ def write_copies(images: TrainingImages, count: int, folder: Path) -> TensorData
     for item in range(len(images)):
         source = images.images.items[images.indexes[item]]
         place = folder / images.images.classes[source.label]
-        place.mkdir(parents=True, exist_ok=True)
+        if is_first_process():
+            place.mkdir(parents=True, exist_ok=True)
         seen.append(images.plain(item))
         for copy in range(1, count + 1):
             pixels, _ = images[item, copy * len(images) + item]
             # Names are free of slashes, and those of different folders stay apart.
             name = f"{Path(source.name).with_suffix('').as_posix().replace('/', '_')}-{copy}.png"
-            Image.fromarray(pixels.numpy()).save(place / name, compress_level=1)
+            if is_first_process():
+                Image.fromarray(pixels.numpy()).save(place / name, compress_level=1)
             seen.append(pixels)
         labels += [source.label] * (1 + count)
     return TensorDataset(torch.stack(seen), torch.tensor(labels))

@@ -19,6 +19,7 @@ from training.models.backbones import Backbone
 from training.models.image import Head, ImageClassifier
 from training.models.layers import state_hash
 from training.pipelines.image.loading import evaluation_loader
+from training.processes import is_first_process
 from training.runs import TrainingRun
 from training.settings import ImageSettings
 
@@ -46,7 +47,7 @@ def head_features(
         run.say(f"features of the {part} part from {kept}")
         return load_file(kept)["features"], classes
     features = _compute(classifier, head, images, settings, run, f"features of the {part} part")
-    if features.nbytes <= _LARGEST_KEPT:
+    if features.nbytes <= _LARGEST_KEPT and is_first_process():
         _keep(features, kept, run)
     return features, classes
 

@@ -20,6 +20,7 @@ from training.pipelines.image.loading import (
     make_metric,
     training_loader,
 )
+from training.processes import is_first_process
 from training.runs import TrainingRun
 from training.settings import ImageSettings
 
@@ -89,7 +90,8 @@ def _fit(
     if settings.dropout is not None:
         set_dropout(backbone.network, find_head(backbone), settings.dropout)
     mixing = Mixing(settings, backbone.classes) if Mixing.wanted(settings) else None
-    write_preview(train, mixing, run.folder / PREVIEW_FILE)
+    if is_first_process():
+        write_preview(train, mixing, run.folder / PREVIEW_FILE)
     data = write_copies(train, settings.copies, run.folder / COPIES_FOLDER) if settings.copies else train
     loss = make_loss(settings)
     if settings.l1_activations:

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from training.data.series.windows import SeriesParts, read_series_parts
+from training.errors import SettingsError
 from training.evaluation.forecasts import ForecastReport, forecast_report, naive_forecasters
 from training.evaluation.intervals import conformal_half_widths, covered_share
 from training.evaluation.linear import linear_forecaster
@@ -22,6 +23,7 @@ from training.fit import FitResult
 from training.pipelines.series.made import MadeForecaster, Statistics, column_statistics
 from training.pipelines.series.streamed import make_streamed
 from training.pipelines.series.windowed import EVALUATION_BATCH, make_windowed
+from training.processes import process_count
 from training.runs import TrainingRun
 from training.settings.series import SeriesSettings
 from zoo.card import Card, PredictionInterval, Quantity, SeriesTask
@@ -66,6 +68,8 @@ def train_series(
         TrainingError: see `training.errors`.
         ZooError: the name cannot name a model, the table cannot be read, or the graph fails its golden samples.
     """
+    if settings.stateful and process_count() > 1:
+        raise SettingsError("stateful reads its streams in order, in one process; start it without torchrun")
     run = TrainingRun(settings, console)
     data = read_series_parts(settings)
     run.say(data.summary, f"{data.split}; sha256 {data.sha256[:12]}")

@@ -31,6 +31,7 @@ def make_windowed(
 ) -> MadeForecaster:
     """Train a forecaster and export it."""
     network, result = train_windowed(settings, data, statistics, run)
+    run.end_training()
     run.say("evaluating and exporting")
     onnx_bytes = export_series(network, settings.window, len(data.columns))
     expected, exported = make_torch_run(network), make_run(open_session(onnx_bytes))

@@ -1,0 +1,161 @@
+"""Training by several processes: it gives what one gives, the first one writes; what cannot be shared is refused."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import chain
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+from torchmetrics.classification import MulticlassAccuracy
+
+from tests.training.conftest import Result
+from tests.training.pictures import write_pictures
+from training.data.order import ShuffledOrder, set_epoch
+from training.data.sharing import share_evaluation, share_training
+from training.errors import SettingsError
+from training.fit import FitResult, fit
+from training.settings import FitSettings
+
+Train = Callable[..., Result]
+ROOT = Path(__file__).parents[2]
+ITEMS, BATCH = 61, 8  # the last batch has 5 items, 3 for one process and 2 for the other
+
+
+def batches(size: int = BATCH) -> DataLoader[tuple[torch.Tensor, ...]]:
+    numbers = torch.linspace(-1, 1, ITEMS)[:, None]
+    data = TensorDataset(numbers, (numbers[:, 0] > 0.2).long())
+    return DataLoader(data, size, sampler=ShuffledOrder(ITEMS, 0))
+
+
+def train(folder: Path) -> tuple[nn.Module, FitResult]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 2)).train()
+    result = fit(
+        model,
+        batches(),
+        DataLoader(batches().dataset, 32),
+        FitSettings(epochs=3, learning_rate=0.05, device="cpu", clip_norm=1.0, l1=1e-3),
+        loss=nn.functional.cross_entropy,
+        metric=MulticlassAccuracy(2, average="micro"),
+        run_folder=folder,
+        console=Console(quiet=True),
+    )
+    return model, result
+
+
+def take_part(rank: int, port: int, folder: Path) -> None:
+    """What one of two processes does that torchrun starts; each gets a folder of its own, to see who writes."""
+    here = {"LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "test"}
+    group = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in (here | group).items()})
+    model, result = train(folder / str(rank))
+    torch.save({"weights": model.state_dict(), "history": list(result.history)}, folder / f"{rank}.pt")
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def test_two_processes_give_the_weights_of_one(tmp_path: Path, free_port: int) -> None:
+    context = multiprocessing.get_context("fork")  # torch is imported already
+    processes = [context.Process(target=take_part, args=(rank, free_port, tmp_path)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    alone, result = train(tmp_path / "alone")
+    both = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    for name, weight in alone.state_dict().items():
+        assert torch.equal(both[0]["weights"][name], both[1]["weights"][name])
+        torch.testing.assert_close(both[0]["weights"][name], weight, rtol=1e-4, atol=1e-5)
+    for mine, other in zip(result.history, both[1]["history"], strict=True):
+        for name in ("train_loss", "validation_loss", "score"):
+            assert other[name] == pytest.approx(mine[name], abs=1e-5)
+    written = {entry.name for entry in (tmp_path / "0").iterdir()}
+    assert written == {"best.ckpt", "last.ckpt", "metrics.csv", "result.json", "tensorboard"}
+    assert not list((tmp_path / "1").rglob("*.*"))
+
+
+def test_each_item_of_a_batch_goes_to_one_process() -> None:
+    whole, parts = batches(), [share_training(batches(), rank, 3) for rank in range(3)]
+    for loader in (whole, *parts):
+        set_epoch(loader, 4)
+    assert whole.batch_sampler is not None
+    expected = [sorted(batch) for batch in whole.batch_sampler]
+    assert len(expected[-1]) == 5  # less than two for each
+    shared = [list(part.batch_sampler or []) for part in parts]
+    assert [sorted(chain(*shares)) for shares in zip(*shared, strict=True)] == expected[:-1]
+    assert [len(part) for part in parts] == [len(expected) - 1] * 3
+    measured = [
+        float(number) for rank in range(3) for (numbers, _) in share_evaluation(whole, rank, 3) for number in numbers
+    ]
+    assert sorted(measured) == pytest.approx(torch.linspace(-1, 1, ITEMS).tolist())
+
+
+def test_too_little_for_so_many_processes_is_told() -> None:
+    with pytest.raises(SettingsError, match="batches of 3 items are too small for 2 processes; raise batch_size to 4"):
+        share_training(batches(3), 0, 2)
+    with pytest.raises(SettingsError, match="the validation part has 61 item"):
+        share_evaluation(batches(), 0, 62)
+
+
+@pytest.fixture
+def first_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+
+
+@pytest.mark.usefixtures("first_of_two")
+def test_what_cannot_be_shared_is_refused(menagerie_train: Train, tmp_path: Path) -> None:
+    where = ("--output", tmp_path / "zoo", "--name", "x")
+    result = menagerie_train("compare", tmp_path, *where)
+    assert result.exit_code == 2
+    assert "this command runs in one process; under torchrun, image, text and series train together" in result.stderr
+    result = menagerie_train("series", tmp_path / "x.csv", "--target", "a", "--horizon", 2, "--stateful", *where)
+    assert result.exit_code == 2
+    assert "stateful reads its streams in order, in one process; start it without torchrun" in result.stderr
+
+
+@pytest.mark.slow
+def test_torchrun_publishes_one_model(tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "pictures", 15)
+    network = ("--backbone", "small_cnn_plain", "--mode", "scratch", "--weights", "none", "--image-size", "32")
+    plain = ("--augment", "none", "--dropout", "0", "--workers", "0", "--epochs", "2", "--batch-size", "7")
+    command = ("-m", "training", "image", str(pictures), *network, *plain, "--output", "zoo", "--name")
+    together = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    for start, name in (((), "one"), (together, "two")):
+        ran = subprocess.run(
+            [sys.executable, *start, *command, name],
+            cwd=tmp_path,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'protos'}"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stdout.count("published") == 1
+        assert ran.stderr.count("epoch   2/2") == 1
+        assert "Warning" not in ran.stderr
+    one, two = (
+        torch.load(next((tmp_path / "runs" / name).glob("*/best.ckpt")), weights_only=True)["state_dict"]
+        for name in ("one", "two")
+    )
+    for name, weight in one.items():
+        torch.testing.assert_close(two[name], weight, rtol=1e-3, atol=1e-4)
+    assert sorted(entry.name for entry in (tmp_path / "zoo").iterdir()) == ["one", "two"]
+    assert [entry.name for entry in (tmp_path / "zoo" / "two").iterdir()] == ["1"]
