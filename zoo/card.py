@@ -8,7 +8,9 @@ call it:
     text_classification   text     string  [N]               probabilities float32 [N, K], logits float32 [N, K]
     forecast              history  float32 [N, T, F]         forecast      float32 [N, H, targets]
 
-A text classifier may have an output more, `unknown_token_rate` float32 [N]: how much of each text it cannot read.
+An image classifier may have an output more, `class_activation` float32 [N, h, w]: what each place of the image speaks
+for the most probable class, h x w places in rows from the top left. A text classifier may have one more,
+`unknown_token_rate` float32 [N]: how much of each text it cannot read.
 A forecaster may keep state between steps (`Card.state`): its graph takes one row at a time, [N, 1, F], and has an input
 and an output more for every tensor of the state.
 """
@@ -32,6 +34,7 @@ SCHEMA_VERSION = 1
 
 IMAGE_INPUT, TEXT_INPUT, SERIES_INPUT = "image", "text", "history"
 PROBABILITIES, LOGITS, FORECAST = "probabilities", "logits", "forecast"
+CLASS_ACTIVATION = "class_activation"
 UNKNOWN_TOKEN_RATE = "unknown_token_rate"
 HEADLINE_METRICS = ("accuracy", "mae")
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from tests.training.conftest import Result
 from tests.training.pictures import write_pictures
 from training.errors import BackboneError
-from training.evaluation.attribution import class_activation, feature_maps, resized
+from training.evaluation.attribution import class_activation, resized
+from training.models.maps import feature_maps
 
 Train = Callable[..., Result]
 

@@ -1,4 +1,4 @@
-"""The graph of an image classifier: uint8 pixels in, probabilities and logits out."""
+"""The graph of an image classifier: uint8 pixels in, probabilities, logits and perhaps a class activation map out."""
 
 from __future__ import annotations
 
@@ -12,37 +12,41 @@ import torch
 from torch import Tensor, nn
 
 from training.export.tidy import without_notes
-from zoo.card import IMAGE_INPUT, LOGITS, PROBABILITIES, Resize
+from training.models.image import ImageClassifier
+from training.models.published import PublishedClassifier
+from zoo.card import IMAGE_INPUT, PROBABILITIES, Resize
 from zoo.golden import Run, Tensors
 
 
 class _ImageGraph(nn.Module):
     """What is exported."""
 
-    def __init__(self, classifier: nn.Module) -> None:
+    def __init__(self, classifier: ImageClassifier | PublishedClassifier) -> None:
         super().__init__()
-        self.classifier = classifier
+        self.classifier = classifier if isinstance(classifier, PublishedClassifier) else PublishedClassifier(classifier)
+        self.outputs = (PROBABILITIES, *self.classifier.outputs)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.classifier(image)
-        return logits.softmax(1), logits
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        logits, *more = self.classifier(image)
+        return logits.softmax(1), logits, *more
 
 
-def export_image_classifier(classifier: nn.Module, resize: Resize) -> bytes:
+def export_image_classifier(classifier: ImageClassifier | PublishedClassifier, resize: Resize) -> bytes:
     """Export to ONNX with a dynamic batch axis, in one piece.
 
     Args:
-        classifier: uint8 [N, H, W, 3] -> logits [N, K]; in evaluation mode, on the CPU.
+        classifier: in evaluation mode, on the CPU.
         resize: gives height and width of the input.
     """
     # A batch of 1 would be taken for a constant.
     example = torch.zeros(2, resize.height_px, resize.width_px, 3, dtype=torch.uint8)
+    graph = _ImageGraph(classifier).eval()
     with quiet_export():
         program = torch.onnx.export(
-            _ImageGraph(classifier).eval(),
+            graph,
             (example,),
             input_names=[IMAGE_INPUT],
-            output_names=[PROBABILITIES, LOGITS],
+            output_names=graph.outputs,
             dynamic_shapes=({0: "batch"},),
             dynamo=True,
             verbose=False,
@@ -51,14 +55,14 @@ def export_image_classifier(classifier: nn.Module, resize: Resize) -> bytes:
     return bytes(without_notes(program.model_proto).SerializeToString())
 
 
-def torch_run(classifier: nn.Module) -> Run:
+def torch_run(classifier: ImageClassifier | PublishedClassifier) -> Run:
     """The classifier as a graph, computed by torch."""
     graph = _ImageGraph(classifier).eval()
 
     def run(inputs: Tensors) -> Tensors:
         with torch.inference_mode():
-            probabilities, logits = graph(torch.from_numpy(inputs[IMAGE_INPUT]))
-        return {PROBABILITIES: probabilities.numpy(), LOGITS: logits.numpy()}
+            values = graph(torch.from_numpy(inputs[IMAGE_INPUT]))
+        return {name: value.numpy() for name, value in zip(graph.outputs, values, strict=True)}
 
     return run
 

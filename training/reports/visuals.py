@@ -12,8 +12,9 @@ from PIL import Image, ImageDraw
 from torch import Tensor, nn
 from torchvision.utils import make_grid, save_image
 
-from training.evaluation.attribution import class_activation, feature_maps, resized
+from training.evaluation.attribution import class_activation, resized
 from training.models.image import ImageClassifier
+from training.models.maps import feature_maps
 
 _MAPS = 32
 _DEPTHS = (0.0, 0.5, 1.0)

@@ -86,6 +86,10 @@ class ImageSettings(ClassifierSettings):
     quantize: Literal["none", "int8"] = "none"
     """int8 publishes a quantised model, if it is faster and loses at most 0.5 points of accuracy."""
 
+    cam: bool = False
+    """Publish the output class_activation, too: where in the image the answer comes from. For networks whose last layer
+    takes the means of feature maps, as most convolutional ones do."""
+
     def card_settings(self) -> dict[str, str | int | float | bool | None]:
         """As in `ClassifierSettings`; of a file of weights the name."""
         return {**super().card_settings(), "weights": Path(self.weights).name}

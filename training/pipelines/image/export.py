@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from training.data.images import EvaluationImages, LabelledImages
 from training.data.split import Split
@@ -15,6 +14,7 @@ from training.export.gate import BATCH_SIZES, check_batch_independence, check_me
 from training.export.golden import FLOAT_TOLERANCE, choose_samples, encode_small, make_golden
 from training.export.image import export_image_classifier, gate_batches, torch_run
 from training.export.quantize import FLOAT_CONVOLUTIONS, probability_gap, quantize_int8, speedup
+from training.models.published import PublishedClassifier
 from zoo.card import IMAGE_INPUT, PROBABILITIES, Card, Resize
 from zoo.golden import Run
 from zoo.runtime import make_run, open_session
@@ -62,7 +62,7 @@ class ImageData:
         return classification_report(run, self.part(indexes).batches(EVALUATION_BATCH))
 
 
-def export_checked(classifier: nn.Module, data: ImageData) -> tuple[Candidate, float]:
+def export_checked(classifier: PublishedClassifier, data: ImageData) -> tuple[Candidate, float]:
     """The float32 graph, through the gate, and its parity with torch."""
     classifier.eval()
     onnx_bytes = export_image_classifier(classifier, data.resize)
@@ -139,7 +139,7 @@ def _measured(candidate: Candidate, faster: float, kept: str) -> dict[str, float
     }
 
 
-def with_golden(card: Card, classifier: nn.Module, chosen: Candidate, data: ImageData) -> Card:
+def with_golden(card: Card, classifier: PublishedClassifier, chosen: Candidate, data: ImageData) -> Card:
     """The card with golden samples from the test part."""
     run, test = torch_run(classifier), data.split.test
     rows = choose_samples(data.probabilities(run, test), [data.images.labels[index] for index in test])

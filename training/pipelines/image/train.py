@@ -17,8 +17,8 @@ from training.export.image import torch_run
 from training.export.provenance import class_shares, describe_run
 from training.fit import FitResult
 from training.models.backbones import Backbone
-from training.models.calibrated import Calibrated
 from training.models.image import ImageClassifier
+from training.models.published import PooledHead, PublishedClassifier
 from training.pipelines.image.backbone import prepare_backbone
 from training.pipelines.image.export import EVALUATION_BATCH, ImageData, export_checked, try_int8, with_golden
 from training.pipelines.image.head import fit_head
@@ -70,15 +70,16 @@ def train_image(
     backbone, load_report = prepare_backbone(settings, len(classes), run)
     data = read_data(settings, backbone, run)
     classifier = ImageClassifier(backbone)
+    pooled = PooledHead(backbone) if settings.cam else None
     run.begin(image_rows(data.images, data.split))
     result = train_classifier(classifier, backbone, data, settings, run)
     run.say("evaluating and exporting")
     temperature = _fit_temperature(classifier, data) if settings.calibrate else None
-    published_as = classifier if temperature is None else Calibrated(classifier, temperature).eval()
-    float_graph, parity = export_checked(published_as, data)
+    complete = PublishedClassifier(classifier, pooled=pooled, temperature=temperature or 1.0)
+    float_graph, parity = export_checked(complete, data)
     chosen, tried = float_graph, dict[str, dict[str, float | str]]()
     if settings.quantize == "int8":
-        chosen, tried = try_int8(float_graph, torch_run(published_as), data)
+        chosen, tried = try_int8(float_graph, torch_run(complete), data)
     card = Card(
         name=settings.name,
         description=settings.description or f"{len(classes)} classes of images, {backbone.name}, {settings.mode}",
@@ -98,7 +99,7 @@ def train_image(
         reference=channel_statistics(data.images, data.split.train),
         class_shares=class_shares([data.images.items[item].label for item in data.split.train], classes),
     )
-    card = with_golden(card, published_as, chosen, data)
+    card = with_golden(card, complete, chosen, data)
     published = publish_checked(chosen.onnx_bytes, card, settings.output, settings.name, settings.version)
     test_items = tuple(data.images.items[index] for index in data.split.test)
     return ImageOutcome(published, card, result, chosen.test, test_items, parity, run.folder)
