@@ -6,9 +6,9 @@ import importlib
 
 import typer
 
-COMMANDS = ("image", "text", "series", "pretrained", "compare", "quantize", "visualize")
+COMMANDS = ("image", "text", "series", "pretrained", "compare", "evaluate", "quantize", "visualize")
 """Modules in `training.commands`, each with a function `command`."""
-GROUPS = ("kfold",)
+GROUPS = ("kfold", "ablate")
 """Likewise, each with a typer application `app` of a command for each task."""
 
 

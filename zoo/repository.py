@@ -85,6 +85,23 @@ def scan(repository: Path) -> Scan:
     return Scan(tuple(versions), tuple(problems))
 
 
+def find_model(path: Path) -> Path:
+    """The model file that a path means: itself, that in the folder of a version, or a model's newest version.
+
+    Raises:
+        RepositoryError: there is none.
+    """
+    if path.is_file():
+        return path
+    if (path / MODEL_FILE).is_file():
+        return path / MODEL_FILE
+    versions = [entry for entry in _visible_folders(path) if _VERSION.fullmatch(entry.name)]
+    for version in sorted(versions, key=lambda entry: int(entry.name), reverse=True):
+        if (version / MODEL_FILE).is_file():
+            return version / MODEL_FILE
+    raise RepositoryError(f"{path} holds no model; give a {MODEL_FILE}, or the folder of a model or of its version")
+
+
 def publish(onnx_bytes: bytes, card: Card, repository: Path, name: str, version: int | None = None) -> ModelVersion:
     """Add a version to a repository, whole or not at all.
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from tests.training import published
 from training.__main__ import build_app
 
 
@@ -19,6 +21,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def published_folder(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Path:
+    """Data, runs, and the repository `zoo` with all that `publish_all` makes; to be read only."""
+    folder = tmp_path_factory.mktemp("published")
+    published.publish_all(folder)
+    return folder
 
 
 @dataclass(frozen=True)

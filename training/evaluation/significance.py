@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-_Z = 1.959964  # of a 95 % interval
+Z = 1.959964  # of a 95 % interval
 
 
 class Interval(NamedTuple):
@@ -23,9 +23,9 @@ class Interval(NamedTuple):
 
 def share_interval(hits: int, count: int) -> Interval:
     """Of a share, such as an accuracy; Wilson's, which is right for few items and near 0 and 1, too."""
-    share, spread = hits / count, _Z**2 / count
+    share, spread = hits / count, Z**2 / count
     centre = (share + spread / 2) / (1 + spread)
-    half = _Z / (1 + spread) * math.sqrt(share * (1 - share) / count + spread / (4 * count))
+    half = Z / (1 + spread) * math.sqrt(share * (1 - share) / count + spread / (4 * count))
     return Interval(max(0.0, centre - half), min(1.0, centre + half))
 
 
@@ -42,7 +42,7 @@ class PairedDifference(NamedTuple):
 def paired_difference(correct: NDArray[np.bool_], other: NDArray[np.bool_]) -> PairedDifference:
     """Compare two classifiers by which items [N] each gets right."""
     gains = correct.astype(np.float64) - other
-    half = _Z * float(gains.std(ddof=1)) / math.sqrt(len(gains))
+    half = Z * float(gains.std(ddof=1)) / math.sqrt(len(gains))
     mean = float(gains.mean())
     wins, losses = int((gains > 0).sum()), int((gains < 0).sum())
     tail = sum(math.comb(wins + losses, k) for k in range(min(wins, losses) + 1)) / 2 ** (wins + losses)

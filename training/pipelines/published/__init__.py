@@ -1,0 +1,1 @@
+"""What starts from published models: measuring them, and joining several into one."""

@@ -1,0 +1,216 @@
+"""A published model, measured through ONNX Runtime, and through a running server beside it."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from training.errors import SettingsError
+from training.evaluation.estimates import Estimate, block_length, difference_estimate
+from training.evaluation.significance import paired_difference
+from training.pipelines.published.examples import SPLIT_SETTINGS, Columns, Examples, Measured, read_examples
+from training.remote import remote_run
+from training.settings import EvaluateSettings
+from zoo.card import Card, SeriesTask
+from zoo.golden import Run, Tensors
+from zoo.package import read_card
+from zoo.repository import find_model
+from zoo.runtime import make_run, open_session
+
+_TIMED_RUNS, _TIMED_SECONDS = 100, 3.0
+"""As many as there is time for."""
+_TOKEN = "MENAGERIE_TOKEN"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A model file and what it says about itself."""
+
+    path: Path
+    card: Card
+
+    @property
+    def name(self) -> str:
+        """Of the folder that it lies in."""
+        return self.path.parents[1].name
+
+    @property
+    def version(self) -> int:
+        """Of the folder that it lies in; 0: it is no number."""
+        folder = self.path.parent.name
+        return int(folder) if folder.isdecimal() else 0
+
+
+@dataclass(frozen=True)
+class Remote:
+    """What a server answered to the same items."""
+
+    measured: Measured
+    largest_difference: float
+    """Of a probability, or of a forecast in its unit, from ONNX Runtime here."""
+    other_answers: int
+    """Items to which it names another class."""
+
+
+@dataclass(frozen=True)
+class Other:
+    """Another model on the same items."""
+
+    published: Published
+    measured: Measured
+    better_by: Estimate
+    """By how much the model is better: of accuracies their difference, of errors (scaled MAE) what they are less."""
+    p_value: float | None
+    """Of classifiers, by McNemar's exact test."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a published model does."""
+
+    published: Published
+    examples: Examples
+    measured: Measured
+    latency_ms: float
+    """Median time of a single item, one thread, on this machine."""
+    latency_p95_ms: float
+    size_mb: float
+    remote: Remote | None = None
+    other: Other | None = None
+
+    def figures(self) -> dict[str, float]:
+        """All numbers by name."""
+        own = {"latency_ms": self.latency_ms, "latency_p95_ms": self.latency_p95_ms, "size_mb": self.size_mb}
+        return {name: estimate.value for name, estimate in self.measured.estimates.items()} | own
+
+
+def evaluate(settings: EvaluateSettings, console: Console | None = None) -> Evaluation:
+    """Measure, and compare with a server and with another model where the settings want that.
+
+    Raises:
+        TrainingError: the data, the models and the settings do not go together, or the server does not answer.
+        ZooError: a file is no model, or the data cannot be read.
+    """
+    console = console or Console(stderr=True)
+    published = open_published(settings.model)
+    if settings.server and published.card.state:
+        raise SettingsError(
+            f"{published.card.name!r} keeps state from step to step, which a server keeps for each stream; "
+            "leave out --server"
+        )
+    examples = _read(settings, published.card, console)
+    console.print(f"measuring on {examples.what}", highlight=False, markup=False, soft_wrap=True)
+    run = make_run(open_session(published.path))
+    measured = examples.measure(run)
+    latencies = _latencies(make_run(open_session(published.path, threads=1)), examples.one)
+    return Evaluation(
+        published,
+        examples,
+        measured,
+        latency_ms=float(np.median(latencies)),
+        latency_p95_ms=float(np.quantile(latencies, 0.95)),
+        size_mb=published.path.stat().st_size / 1e6,
+        remote=_ask_server(settings, published, examples, measured) if settings.server else None,
+        other=_measure_other(settings, published.card, measured, console) if settings.against else None,
+    )
+
+
+def open_published(path: Path) -> Published:
+    """Find a model and read its card.
+
+    Raises:
+        SettingsError: it has none.
+        ZooError: there is no model.
+    """
+    file = find_model(path).resolve()
+    card = read_card(file)
+    if card is None:
+        raise SettingsError(f"{path} has no card, which says what goes in and out")
+    return Published(file, card)
+
+
+def _read(settings: EvaluateSettings, card: Card, console: Console, origin: Card | None = None) -> Examples:
+    return read_examples(
+        card,
+        settings.data,
+        settings.part,
+        console,
+        batch_size=settings.batch_size,
+        columns=Columns(settings.text_column, settings.label_column, settings.time_column, settings.time_format),
+        validation_file=settings.validation_file,
+        skip_broken=settings.skip_broken,
+        origin=origin,
+    )
+
+
+def _ask_server(settings: EvaluateSettings, published: Published, examples: Examples, here: Measured) -> Remote:
+    name = settings.server_name or published.name
+    token = os.environ.get(_TOKEN, "")
+    with remote_run(settings.server, name, published.version, token=token, authorities=settings.server_ca) as run:
+        there = examples.measure(run)
+    answers = 0
+    if there.report and here.report:
+        answers = int((there.outputs.argmax(1) != here.outputs.argmax(1)).sum())
+    return Remote(there, float(np.abs(there.outputs - here.outputs).max()), answers)
+
+
+def _measure_other(settings: EvaluateSettings, this: Card, measured: Measured, console: Console) -> Other:
+    """The same items, as another model takes them."""
+    assert settings.against is not None, "only called with another model. This is a bug."
+    other = open_published(settings.against)
+    if other.card.task.kind != this.task.kind:
+        raise SettingsError(f"--against {settings.against} is for {other.card.task.kind}, not for {this.task.kind}")
+    _check_comparable(this, other.card)
+    if other.card.provenance.data_sha256 == this.provenance.data_sha256 and _split(other.card) != _split(this):
+        console.print(
+            f"{other.card.name} was trained on another split of these data: it may have learnt some of these items",
+            style="yellow",
+            highlight=False,
+            soft_wrap=True,
+        )
+    found = _read(settings, other.card, console, origin=this).measure(make_run(open_session(other.path)))
+    return Other(other, found, *compare(measured, found, this))
+
+
+def compare(measured: Measured, other: Measured, card: Card) -> tuple[Estimate, float | None]:
+    """By how much the first is better on the same items, and of classifiers the p value of McNemar's test."""
+    if measured.report and other.report:
+        difference = paired_difference(measured.report.correct, other.report.correct)
+        return Estimate(difference.mean, difference.interval), difference.p_value
+    assert isinstance(card.task, SeriesTask), "classifiers have reports. This is a bug."
+    std = np.array([card.reference[target.name].std for target in card.task.targets])
+    mine, others = (np.abs(found.outputs / std).mean((1, 2)) for found in (measured, other))
+    return difference_estimate(others - mine, block_length(measured.outputs)), None
+
+
+def _check_comparable(this: Card, other: Card) -> None:
+    """Forecasts can be compared where they are of the same values."""
+    if isinstance(this.task, SeriesTask) and isinstance(other.task, SeriesTask):
+        for what, mine, others in (
+            ("targets", [target.name for target in this.task.targets], [target.name for target in other.task.targets]),
+            ("horizon", this.task.horizon_steps, other.task.horizon_steps),
+            ("step in seconds", this.task.step_seconds, other.task.step_seconds),
+        ):
+            if mine != others:
+                raise SettingsError(f"{other.name!r} forecasts others: its {what} are {others}, not {mine}")
+
+
+def _split(card: Card) -> list[object]:
+    return [card.provenance.settings.get(name) for name in SPLIT_SETTINGS]
+
+
+def _latencies(run: Run, one: Tensors) -> list[float]:
+    """Milliseconds of single runs, the first ones left out."""
+    run(one)
+    times: list[float] = []
+    began = time.perf_counter()
+    while len(times) < _TIMED_RUNS and time.perf_counter() - began < _TIMED_SECONDS:
+        start = time.perf_counter()
+        run(one)
+        times.append(1000 * (time.perf_counter() - start))
+    return times

@@ -1,0 +1,306 @@
+"""Labelled examples for a published model: a part of the data that it was trained on, or other data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from training.data.images import EvaluationImages, LabelledImages, read_images, split_images
+from training.data.series.tables import read_readings
+from training.data.series.windows import Windows, read_series_parts
+from training.data.texts.files import read_texts
+from training.data.texts.parts import TextPart, read_text_parts
+from training.errors import DataError, SettingsError
+from training.evaluation.classification import ClassificationReport, classification_report
+from training.evaluation.estimates import Estimate, classifier_estimates, forecast_estimates
+from training.evaluation.forecasts import forecast_errors
+from training.export.text import text_tensor
+from training.hashing import file_sha256, manifest_hash
+from training.pipelines.series.streamed import stream_errors
+from training.settings import ImageSettings, RunSettings, SeriesSettings, TextSettings
+from zoo.card import SERIES_INPUT, Card, ImageTask, SeriesTask, TextTask
+from zoo.golden import Run, Tensors, zero_state
+
+Part = Literal["auto", "train", "validation", "test", "all"]
+AnySettings = TypeVar("AnySettings", bound=RunSettings)
+SPLIT_SETTINGS = ("seed", "validation", "test", "validation_share", "test_share", "rows")
+"""Which items are in which part of the same data."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How a graph does on examples."""
+
+    estimates: dict[str, Estimate]
+    outputs: NDArray[np.float32]
+    """Probabilities [N, K], or errors of forecasts [windows, horizon, targets]."""
+    report: ClassificationReport | None = None
+    """Of a classifier."""
+
+    @property
+    def headline(self) -> str:
+        """The metric that decides."""
+        return next(iter(self.estimates)) if self.report else "mae_scaled"
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a model is measured on."""
+
+    what: str
+    """For people, e.g. `the test part of the data that it was trained on: 200 images`."""
+    sha256: str
+    """Of all the data."""
+    uses_test: bool
+    """Whether the test part is in it."""
+    measure: Callable[[Run], Measured]
+    one: Tensors
+    """The input of a single one."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where in a table things are, if not where training found them."""
+
+    text: str | None = None
+    label: str | None = None
+    time: str | None = None
+    time_format: str | None = None
+
+
+def read_examples(
+    card: Card,
+    data: Sequence[Path],
+    part: Part,
+    console: Console,
+    *,
+    batch_size: int = 32,
+    columns: Columns | None = None,
+    validation_file: Path | None = None,
+    skip_broken: bool = False,
+    origin: Card | None = None,
+) -> Examples:
+    """Read data as the model takes them.
+
+    Args:
+        card: of the model.
+        data: in any form that training reads.
+        part: of them; see `EvaluateSettings.part`.
+        console: for progress.
+        batch_size: of what is given to a graph at once.
+        columns: where in a table things are.
+        validation_file: of texts, where the run had one.
+        skip_broken: leave unreadable images out.
+        origin: of the model whose parts are meant, where that is another one.
+
+    Raises:
+        DataError: they cannot be read, or have a class that the model does not know.
+        SettingsError: the part cannot be had.
+        InputError: a table cannot be read.
+    """
+    columns, origin = columns or Columns(), origin or card
+    split = {name: value for name, value in origin.provenance.settings.items() if name in SPLIT_SETTINGS}
+    match card.task:
+        case ImageTask():
+            images = settings_of(card, ImageSettings, data=one_path(data), **split)
+            if skip_broken:
+                images = images.model_copy(update={"skip_broken": True})
+            return _images(card, origin, images, part, batch_size, console)
+        case TextTask():
+            given = _given(text_column=columns.text, label_column=columns.label, validation_file=validation_file)
+            texts = settings_of(card, TextSettings, data=list(data), **split, **given)
+            return _texts(card, origin, texts, part, batch_size)
+        case SeriesTask(features=features, targets=targets):
+            names = [feature.name for feature in features]
+            own = {"target": names[: len(targets)], "feature": names[len(targets) :], "calendar": ""}
+            given = _given(time_column=columns.time, time_format=columns.time_format)
+            series = settings_of(card, SeriesSettings, data=one_path(data), **own, **split, **given)
+            return _forecasts(card, origin, series, part, batch_size)
+
+
+def settings_of(card: Card, kind: type[AnySettings], **own: object) -> AnySettings:
+    """The settings of the run that made a model, as far as its card has them; `own` go before them."""
+    files = {"vectors", "validation_file", "weights"}  # of which the card has the names only
+    known = {
+        name: value
+        for name, value in card.provenance.settings.items()
+        if name in kind.model_fields and name not in files
+    }
+    return kind.model_validate({**known, "output": Path(), "name": card.name, **own})
+
+
+def one_path(data: Sequence[Path]) -> Path:
+    """The only path that there is.
+
+    Raises:
+        SettingsError: there are several.
+    """
+    if len(data) != 1:
+        raise SettingsError(f"the data of this model are one folder or file; {len(data)} were given")
+    return data[0]
+
+
+def _given(**values: object) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _images(
+    card: Card, origin: Card, settings: ImageSettings, part: Part, batch_size: int, console: Console
+) -> Examples:
+    task = card.task
+    assert isinstance(task, ImageTask)
+    images = read_images(
+        settings.data,
+        task.resize,
+        skip_broken=settings.skip_broken,
+        crop_to_boxes=settings.crop_to_boxes,
+        console=console,
+    )
+    if _same(origin, images.sha256):
+        split = split_images(images, validation=settings.validation, test=settings.test, seed=settings.seed)
+        parts = split.parts()
+    else:
+        parts = {name: _of_part(images, name) for name in ("train", "validation", "test")}
+    parts = {name: indexes for name, indexes in parts.items() if indexes} | {"all": tuple(range(len(images.items)))}
+    name = _choose(origin, parts, part)
+    pictures = EvaluationImages(_relabelled(images, task.labels, card.name), parts[name], task.resize)
+    what = _describe(origin, images.sha256, name, f"{len(pictures)} images")
+    one, _ = next(pictures.batches(1))
+    return _classified(what, images.sha256, name, lambda: pictures.batches(batch_size), one)
+
+
+def _texts(card: Card, origin: Card, settings: TextSettings, part: Part, batch_size: int) -> Examples:
+    assert isinstance(card.task, TextTask)
+    if origin.provenance.settings.get("validation_file") and settings.validation_file is None and part == "auto":
+        raise SettingsError(
+            f"{origin.name!r} was validated on a file of its own; name it with --validation-file, so that the "
+            "test part can be found again, or take --part all of other data"
+        )
+    texts = read_texts(settings.data, text_column=settings.text_column, label_column=settings.label_column)
+    sha256 = texts.sha256
+    if settings.validation_file is not None:
+        sha256 = manifest_hash([("data", sha256), ("validation", read_texts([settings.validation_file]).sha256)])
+    classes = _known_classes(texts.labels, card.task.labels, settings.label_names, card.name)
+    parts = {"all": TextPart(texts.texts, classes)}
+    if _same(origin, sha256):
+        split = read_text_parts(settings.model_copy(update={"label_names": ""}))
+        known = _known_classes(split.labels, card.task.labels, settings.label_names, card.name)
+        named = {"train": split.train, "validation": split.validation, "test": split.test}
+        parts |= {
+            name: TextPart(found.texts, tuple(known[label] for label in found.classes)) for name, found in named.items()
+        }
+    name = _choose(origin, parts, part)
+    chosen = parts[name]
+
+    def batches() -> Iterator[tuple[Tensors, Sequence[int]]]:
+        for start in range(0, len(chosen.texts), batch_size):
+            rows = slice(start, start + batch_size)
+            yield text_tensor(chosen.texts[rows]), chosen.classes[rows]
+
+    what = _describe(origin, sha256, name, f"{len(chosen.texts)} texts")
+    return _classified(what, sha256, name, batches, text_tensor(chosen.texts[:1]))
+
+
+def _classified(
+    what: str, sha256: str, name: str, batches: Callable[[], Iterator[tuple[Tensors, Sequence[int]]]], one: Tensors
+) -> Examples:
+    def measure(run: Run) -> Measured:
+        report = classification_report(run, batches())
+        return Measured(classifier_estimates(report), report.probabilities, report)
+
+    return Examples(what, sha256, name in ("test", "all"), measure, one)
+
+
+def _forecasts(card: Card, origin: Card, settings: SeriesSettings, part: Part, batch_size: int) -> Examples:
+    task = card.task
+    assert isinstance(task, SeriesTask)
+    file = settings.data
+    sha256 = manifest_hash([(file.name, file_sha256(file))]) if file.is_file() else ""  # reading says what is missing
+    if _same(origin, sha256):
+        split = read_series_parts(settings)
+        parts = {"train": split.train, "validation": split.validation, "test": split.test}
+    else:
+        parts, settings = {}, settings.model_copy(update={"rows": None})
+    parts["all"] = _all_windows(settings)
+    name = _choose(origin, parts, part)
+    windows = parts[name]
+    half_widths = np.array(task.interval.half_widths) if task.interval else None
+    std = [card.reference[target].std if target in card.reference else 1.0 for target in settings.target]
+
+    def measure(run: Run) -> Measured:
+        if card.state:
+            errors = stream_errors(run, card.state, windows)
+        else:
+            errors = forecast_errors(run, windows.batches(batch_size))
+        return Measured(forecast_estimates(errors, settings.target, std, half_widths), errors)
+
+    history = windows[0][0].numpy()[None]
+    one = {SERIES_INPUT: history[:, -1:], **zero_state(card)} if card.state else {SERIES_INPUT: history}
+    what = _describe(origin, sha256, name, f"{len(windows)} forecasts")
+    return Examples(what, sha256, name in ("test", "all"), measure, one)
+
+
+def _all_windows(settings: SeriesSettings) -> Windows:
+    values = read_readings(settings).values
+    needed = settings.window + settings.horizon
+    if len(values) < needed:
+        raise DataError(f"{settings.data} has {len(values)} rows; one forecast of this model takes {needed}")
+    return Windows(values, settings.window, settings.horizon, len(settings.target))
+
+
+def _of_part(images: LabelledImages, name: str) -> tuple[int, ...]:
+    return tuple(index for index, item in enumerate(images.items) if item.part == name)
+
+
+def _same(card: Card, sha256: str) -> bool:
+    """Whether these are the data that a model was trained on."""
+    return bool(sha256) and sha256 == card.provenance.data_sha256
+
+
+def _choose(card: Card, parts: Mapping[str, object], part: Part) -> str:
+    if part == "auto":
+        return "test" if "test" in parts else "all"
+    if part not in parts:
+        raise SettingsError(
+            f"--part {part} cannot be had: these are not the data that {card.name!r} was trained on, and have no such "
+            f"part of their own; they have {', '.join(parts)}"
+        )
+    return part
+
+
+def _describe(card: Card, sha256: str, name: str, count: str) -> str:
+    verb = "was" if _same(card, sha256) else "was not"
+    whose = f"the data that {card.name} {verb} trained on"
+    return f"all of {whose}: {count}" if name == "all" else f"the {name} part of {whose}: {count}"
+
+
+def _relabelled(images: LabelledImages, labels: Sequence[str], model: str) -> LabelledImages:
+    """The same images, their classes in the order of a model."""
+    classes = _known_classes([images.classes[item.label] for item in images.items], labels, "", model)
+    items = tuple(replace(item, label=label) for item, label in zip(images.items, classes, strict=True))
+    return replace(images, items=items, classes=tuple(labels))
+
+
+def _known_classes(found: Sequence[str], labels: Sequence[str], names: str, model: str) -> tuple[int, ...]:
+    """The class of each item in the order of a model; `names` are those of the labels as its run published them."""
+    places = {label: place for place, label in enumerate(labels)}
+    distinct = sorted(set(found), key=_by_value)
+    if names and not places.keys() >= set(distinct) and len(distinct) == len(labels):
+        places = dict(zip(distinct, range(len(labels)), strict=True))
+    if unknown := [label for label in distinct if label not in places]:
+        raise DataError(f"the data have the label {unknown[0]!r}; {model!r} knows {', '.join(labels)}")
+    return tuple(places[label] for label in found)
+
+
+def _by_value(label: str) -> tuple[float, str]:
+    """Numbers by their value, before words, as in training."""
+    try:
+        return float(label), label
+    except ValueError:
+        return float("inf"), label

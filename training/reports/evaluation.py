@@ -1,0 +1,112 @@
+"""What `python -m training evaluate` prints and writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from training.errors import SettingsError
+from training.evaluation.estimates import Estimate
+from training.pipelines.published.evaluate import Evaluation
+
+
+def print_evaluation(evaluation: Evaluation, console: Console) -> None:
+    """One row per metric: through ONNX Runtime, through the server, of the other model."""
+    published, remote, other = evaluation.published, evaluation.remote, evaluation.other
+    table = Table(title=f"{published.card.name} version {published.version}", title_justify="left")
+    for heading in ("", "ONNX Runtime", "95 % interval"):
+        table.add_column(heading, justify="right" if heading else "left")
+    columns = {}
+    if remote:
+        columns["server"] = remote.measured
+    if other:
+        columns[f"{other.published.name} {other.published.version}"] = other.measured
+    for heading in columns:
+        table.add_column(heading, justify="right")
+    for name, estimate in evaluation.measured.estimates.items():
+        cells = [_number(measured.estimates.get(name)) for measured in columns.values()]
+        table.add_row(name.replace("_", " "), _number(estimate), _interval(estimate), *cells)
+    console.print(table)
+    lines = [
+        f"on {evaluation.examples.what}",
+        f"one item takes {evaluation.latency_ms:.3g} ms (95th percentile {evaluation.latency_p95_ms:.3g} ms), "
+        f"one thread; {evaluation.size_mb:.2f} MB",
+    ]
+    if remote:
+        lines.append(
+            f"the server differs from ONNX Runtime here by {remote.largest_difference:.1e} at most"
+            + (f"; it names another class for {remote.other_answers} items" if remote.measured.report else "")
+        )
+    if other:
+        lines.append(_against(evaluation))
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def write_evaluation(evaluation: Evaluation, path: Path) -> None:
+    """Write all numbers as JSON.
+
+    Raises:
+        SettingsError: the file cannot be written.
+    """
+    published, remote, other = evaluation.published, evaluation.remote, evaluation.other
+    values: dict[str, Any] = {
+        "model": published.name,
+        "version": published.version,
+        "data_sha256": evaluation.examples.sha256,
+        "on": evaluation.examples.what,
+        "metrics": _values(evaluation.measured.estimates),
+        "latency_ms": evaluation.latency_ms,
+        "latency_p95_ms": evaluation.latency_p95_ms,
+        "size_mb": evaluation.size_mb,
+    }
+    if remote:
+        values["server"] = {
+            "metrics": _values(remote.measured.estimates),
+            "largest_difference": remote.largest_difference,
+            "other_answers": remote.other_answers,
+        }
+    if other:
+        values["against"] = {
+            "model": other.published.name,
+            "version": other.published.version,
+            "metrics": _values(other.measured.estimates),
+            "better_by": _value(other.better_by),
+            "p_value": other.p_value,
+        }
+    try:
+        path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as exc:
+        raise SettingsError(f"--result {path} cannot be written: {exc.strerror}") from exc
+
+
+def _against(evaluation: Evaluation) -> str:
+    other = evaluation.other
+    assert other is not None, "only called with one. This is a bug."
+    what = "accuracy" if evaluation.measured.report else "scaled MAE, less by"
+    interval = _interval(other.better_by)
+    text = f"over {other.published.name} {other.published.version}: {what} {other.better_by.value:+.4f}"
+    text += f" ({interval})" if interval else ""
+    return text if other.p_value is None else f"{text}, p = {other.p_value:.3f} (McNemar's exact test)"
+
+
+def _number(estimate: Estimate | None) -> str:
+    return "" if estimate is None else f"{estimate.value:.5g}"
+
+
+def _interval(estimate: Estimate) -> str:
+    interval = estimate.interval
+    return f"{interval.low:.4g} to {interval.high:.4g}" if interval else ""
+
+
+def _values(estimates: dict[str, Estimate]) -> dict[str, dict[str, float]]:
+    return {name: _value(estimate) for name, estimate in estimates.items()}
+
+
+def _value(estimate: Estimate) -> dict[str, float]:
+    interval = estimate.interval
+    return {"value": estimate.value} | ({"low": interval.low, "high": interval.high} if interval else {})

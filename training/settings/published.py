@@ -1,0 +1,47 @@
+"""Settings of what works on published models; without torch, so that `--help` is quick."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from training.settings.base import Settings
+
+
+class EvaluateSettings(Settings):
+    """Settings of `python -m training evaluate`."""
+
+    model: Path
+    """A published model: its model.onnx, or the folder of its version, or of the model, whose newest version is
+    taken."""
+    data: list[Path] = Field(min_length=1)
+    """What to measure it on, in any form that training reads: the data it was trained on, or others."""
+    part: Literal["auto", "train", "validation", "test", "all"] = "auto"
+    """Part of the data. auto: of the data that it was trained on the test part, as its card says how they were split;
+    of others their own test part, or else everything."""
+    against: Path | None = None
+    """Another published model, to be measured on the same items."""
+    server: str = ""
+    """HOST:PORT of a running server that has the model; it is asked the same, and the answers are compared."""
+    server_name: str = ""
+    """Name of the model on that server; default: that of the folder it lies in."""
+    server_ca: Path | None = None
+    """PEM file of whom to trust, for a server that speaks TLS; a token is taken from MENAGERIE_TOKEN."""
+    batch_size: int = Field(default=32, ge=1)
+    """Items that are run at once; a server has a limit."""
+    result: Path | None = None
+    """JSON file to write all numbers to."""
+    validation_file: Path | None = None
+    """Texts that the model was validated on, where its run had a file for that."""
+    text_column: str | None = None
+    """Column of the texts; default: as in training."""
+    label_column: str | None = None
+    """Column of the labels; default: as in training."""
+    time_column: str | None = None
+    """Column of the times; default: as in training."""
+    time_format: str | None = None
+    """Form of the times; default: as in training."""
+    skip_broken: bool = False
+    """Leave unreadable images out and name them."""
