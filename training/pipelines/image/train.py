@@ -73,6 +73,7 @@ def train_image(
     pooled = PooledHead(backbone) if settings.cam else None
     run.begin(image_rows(data.images, data.split))
     result = train_classifier(classifier, backbone, data, settings, run)
+    run.end_training()
     run.say("evaluating and exporting")
     temperature = _fit_temperature(classifier, data) if settings.calibrate else None
     complete = PublishedClassifier(classifier, pooled=pooled, temperature=temperature or 1.0)
