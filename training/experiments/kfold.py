@@ -50,7 +50,7 @@ def kfold(settings: FoldSettings, task: Task[Any], console: Console | None = Non
         ZooError: the name cannot name a folder.
     """
     experiment = Experiment(settings, task, console)
-    data = task.read(experiment.of_runs, experiment.opened("data", experiment.of_runs))
+    data = experiment.read(experiment.of_runs)
     scores: list[Score] = []
     for number, fold in enumerate(task.folds(data, settings.folds, experiment.of_runs.seed), 1):
         experiment.say(f"\nfold {number} of {settings.folds}", style="bold")

@@ -67,6 +67,7 @@ class Experiment:
         self.of_runs = settings.of_run(task.kind)
         self.folder = settings.resume or make_run_folder(self.of_runs.runs, settings.name)
         self._seconds: list[float] = []
+        self._told = False
         if settings.resume is None:
             write_settings(self.folder / SETTINGS_FILE, settings)
         elif not (self.folder / SETTINGS_FILE).is_file():
@@ -84,6 +85,12 @@ class Experiment:
         begun = [path.parent for path in sorted((trials / trial).glob(f"*/{MANIFEST_FILE}"))]
         where = {"name": trial, "runs": trials, "resume": begun[-1] if begun else None}
         return TrainingRun(settings.model_copy(update=where), self.console)
+
+    def read(self, settings: RunSettings) -> Any:
+        """The data; what was found in them is told once."""
+        console = Console(quiet=True) if self._told else self.console
+        self._told = True
+        return self.task.read(settings, TrainingRun(settings, console))
 
     def score(self, trial: str, settings: RunSettings, data: Any) -> Score:
         """Train and validate; what was finished before is not done again.

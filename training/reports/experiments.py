@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from training.evaluation.repeats import Repeated
+from training.experiments.ablate import CONTRIBUTIONS_FILE, SCORES_FILE, Ablation
 from training.experiments.kfold import FOLDS_FILE, PREDICTIONS_FILE, FoldsOutcome
 
 
@@ -27,6 +29,26 @@ def print_folds(outcome: FoldsOutcome, console: Console) -> None:
         accuracy, interval = outcome.pooled
         _say(console, f"all {len(outcome.answers)} items together: accuracy {accuracy:.4f} ({interval}, Wilson)")
     _say(console, f"{outcome.folder}/{FOLDS_FILE} and {PREDICTIONS_FILE}; the test part was not looked at")
+
+
+def print_ablation(outcome: Ablation, console: Console) -> None:
+    """One row per ingredient, what gives most first."""
+    metric = _words(outcome.metric)
+    caption = (
+        f"validation {metric}, mean of {outcome.seeds} seeds; gain: by how much it is better with the ingredient, with "
+        f"Student's 95 % interval; p: paired t test, each ingredient for itself"
+    )
+    table = Table("", metric, "gain", "95 %", "p", caption=caption, caption_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    table.add_row("everything", f"{outcome.everything.mean:.4f} {_spread(outcome.everything)}", "", "", "")
+    table.add_section()
+    for row in outcome.contributions:
+        p_value = "" if row.gain.p_value is None else f"{row.gain.p_value:.3f}"
+        name = escape(f"without {row.ingredient.name}")
+        table.add_row(name, f"{row.without.mean:.4f}", f"{row.gain.mean:+.4f}", _spread(row.gain), p_value)
+    console.print(table)
+    _say(console, f"{outcome.folder}/{CONTRIBUTIONS_FILE} and {SCORES_FILE}; the test part was not looked at")
 
 
 def _spread(value: Repeated) -> str:

@@ -59,3 +59,28 @@ class TextFoldSettings(FoldSettings, TextSettings):
 
 class SeriesFoldSettings(FoldSettings, SeriesSettings):
     """Settings of `python -m training kfold series`."""
+
+
+class AblationSettings(ExperimentSettings):
+    """Settings of `python -m training ablate`."""
+
+    without: list[str] = Field(min_length=1)
+    """What to leave out, one at a time; repeat the option for several. SETTING becomes what stands for nothing (no,
+    none, 0); SETTING=VALUE says what takes its place; several joined by + are left out together: flip+rotate."""
+    seeds: int = Field(default=3, ge=1, le=100)
+    """Trainings of each kind, with seeds one after another from that of the settings; all have the split of the
+    first."""
+    name: str = "ablate"
+    """Name of the experiment's folder, RUNS/NAME/TIME."""
+
+
+class ImageAblationSettings(AblationSettings, ImageSettings):
+    """Settings of `python -m training ablate image`."""
+
+
+class TextAblationSettings(AblationSettings, TextSettings):
+    """Settings of `python -m training ablate text`."""
+
+
+class SeriesAblationSettings(AblationSettings, SeriesSettings):
+    """Settings of `python -m training ablate series`."""
