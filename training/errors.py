@@ -5,7 +5,8 @@ TrainingError
 ├── DataError       the data cannot be trained on
 ├── BackboneError   no backbone has that name
 ├── WeightsError    weights cannot be had, or do not fit the network
-├── FitError        training diverged
+├── FitError        training failed
+│   └── DivergedError   the loss is not finite
 ├── StoppedError    Ctrl-C ended an experiment, which can go on
 ├── GateError       the exported graph does not do what the trained model does
 └── RemoteError     a running server does not answer
@@ -33,7 +34,11 @@ class WeightsError(TrainingError):
 
 
 class FitError(TrainingError):
-    """Training diverged."""
+    """Training failed: the loss exploded, or a checkpoint cannot be written."""
+
+
+class DivergedError(FitError):
+    """The loss is not finite."""
 
 
 class StoppedError(TrainingError):

@@ -29,6 +29,7 @@ def run(
     loss: Callable[[Tensor, Tensor], Tensor] = nn.functional.cross_entropy,
     resume: bool = False,
     workers: int = 0,
+    after_epoch: Callable[..., None] | None = None,
     **settings: object,
 ) -> FitResult:
     """Learn which half of the line a number lies in."""
@@ -44,6 +45,7 @@ def run(
         metric=MulticlassAccuracy(2, average="micro"),
         run_folder=tmp_path,
         resume=resume,
+        after_epoch=after_epoch,
         console=Console(quiet=True),
     )
 
@@ -197,3 +199,16 @@ def test_averaged_weights_are_measured_and_kept(tmp_path: Path) -> None:
 
 def test_two_runs_in_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
     assert make_run_folder(tmp_path, "x") != make_run_folder(tmp_path, "x")
+
+
+def test_what_is_told_the_epochs_may_end_the_training(tmp_path: Path) -> None:
+    told: list[list[float]] = []
+
+    def listen(history: list[dict[str, float]]) -> None:
+        told.append([row["epoch"] for row in history])
+        if len(history) == 2:
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        run(tmp_path, nn.Linear(1, 2), epochs=5, after_epoch=listen)
+    assert told == [[1], [1, 2]]

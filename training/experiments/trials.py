@@ -16,7 +16,7 @@ from training.errors import DataError, SettingsError, StoppedError
 from training.experiments.tasks import Task, Validated
 from training.runs import SETTINGS_FILE, TrainingRun, write_settings
 from training.runs.manifest import MANIFEST_FILE
-from training.runs.run import make_run_folder
+from training.runs.run import AfterEpoch, make_run_folder
 from training.settings import RunSettings
 from training.settings.experiments import ExperimentSettings
 from zoo.repository import check_name
@@ -79,12 +79,12 @@ class Experiment:
         for line in lines:
             self.console.print(line, style=style or None, highlight=False, markup=False, soft_wrap=True)
 
-    def opened(self, trial: str, settings: RunSettings) -> TrainingRun:
+    def opened(self, trial: str, settings: RunSettings, after_epoch: AfterEpoch | None = None) -> TrainingRun:
         """The run of a trial; where it was begun before, it goes on."""
         trials = self.folder / TRIALS_FOLDER
         begun = [path.parent for path in sorted((trials / trial).glob(f"*/{MANIFEST_FILE}"))]
         where = {"name": trial, "runs": trials, "resume": begun[-1] if begun else None}
-        return TrainingRun(settings.model_copy(update=where), self.console)
+        return TrainingRun(settings.model_copy(update=where), self.console, after_epoch)
 
     def read(self, settings: RunSettings) -> Any:
         """The data; what was found in them is told once."""
@@ -92,13 +92,14 @@ class Experiment:
         self._told = True
         return self.task.read(settings, TrainingRun(settings, console))
 
-    def score(self, trial: str, settings: RunSettings, data: Any) -> Score:
+    def score(self, trial: str, settings: RunSettings, data: Any, after_epoch: AfterEpoch | None = None) -> Score:
         """Train and validate; what was finished before is not done again.
 
         Args:
             trial: its name.
             settings: of the training.
             data: of the task.
+            after_epoch: told the epochs; what it raises ends the training.
 
         Raises:
             DataError: it was finished on other data.
@@ -108,7 +109,7 @@ class Experiment:
         if path.is_file():
             return self._finished(path, data)
         began = time.monotonic()
-        run = self.opened(trial, settings)
+        run = self.opened(trial, settings, after_epoch)
         try:
             validated = self.task.validate(run.settings, data, run)
         except KeyboardInterrupt as exc:
@@ -117,9 +118,13 @@ class Experiment:
             raise self._stopped(trial)
         self._seconds.append(time.monotonic() - began)
         score = self._keep(trial, validated, data)
-        for checkpoint in path.parent.rglob("*.ckpt"):  # trials are measured, not used
-            checkpoint.unlink()
+        self.drop_weights(trial)
         return score
+
+    def drop_weights(self, trial: str) -> None:
+        """Remove the checkpoints of a trial, which is measured, not used."""
+        for checkpoint in (self.folder / TRIALS_FOLDER / trial).rglob("*.ckpt"):
+            checkpoint.unlink()
 
     def seconds_left(self, trials: int) -> float:
         """About how long so many trials take."""

@@ -28,7 +28,7 @@ from training.data.sharing import share_evaluation, share_training
 from training.errors import SettingsError
 from training.fit.checkpoints import BEST, LAST, EpochCheckpoints
 from training.fit.interrupt import stop_on_interrupt
-from training.fit.module import FitModule, Prepare
+from training.fit.module import AfterEpoch, FitModule, Prepare
 from training.fit.optimizer import ParameterGroup, parameter_groups
 from training.processes import is_first_process, join_processes, process_count, process_rank, processes_here
 from training.settings import FitSettings
@@ -66,6 +66,7 @@ def fit(
     groups: Sequence[ParameterGroup] | None = None,
     prepare: Prepare | None = None,
     resume: bool = False,
+    after_epoch: AfterEpoch | None = None,
     console: Console | None = None,
 ) -> FitResult:
     """Train `model` in place and leave it on the CPU, in evaluation mode, with the weights of its best epoch.
@@ -88,6 +89,7 @@ def fit(
         prepare: done to each training batch on its device, `(inputs, target) -> (inputs, target)`.
         resume: go on where the training in `run_folder` stopped: with the same model, data and settings the weights
             will be those of a training that never stopped.
+        after_epoch: told the `history` after each whole epoch; what it raises ends the training.
         console: for progress; default: standard error.
 
     Raises:
@@ -107,7 +109,7 @@ def fit(
     if with_bar:
         console = rich.get_console()  # that of Lightning's bar, so that lines appear above it
     groups = groups or parameter_groups(model.parameters(), settings)
-    module = FitModule(model, loss, metric, settings, groups, mode, prepare, run_folder, console)
+    module = FitModule(model, loss, metric, settings, groups, mode, prepare, run_folder, console, after_epoch)
     checkpoints = EpochCheckpoints(run_folder)
     stopping = EarlyStopping("score", mode=mode, patience=settings.patience)
     last = run_folder / LAST if resume and (run_folder / LAST).is_file() else None

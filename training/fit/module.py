@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from training.data.order import epoch_generator, set_epoch
-from training.errors import FitError
+from training.errors import DivergedError
 from training.fit.averaging import Averaging
 from training.fit.optimizer import ParameterGroup, l1_penalty, rate_schedule
 from training.processes import is_first_process, process_count, process_rank, sum_over_processes
@@ -23,6 +23,8 @@ from training.settings import FitSettings
 
 Prepare = Callable[[Any, Tensor], tuple[Any, Tensor]]
 """What is done to a training batch on the way, such as mixup."""
+AfterEpoch = Callable[[Sequence[Mapping[str, float]]], None]
+"""Told the history after each whole epoch."""
 METRICS_FILE = "metrics.csv"
 
 
@@ -43,6 +45,7 @@ class FitModule(pl.LightningModule):
         prepare: Prepare | None,
         run_folder: Path,
         console: Console,
+        after_epoch: AfterEpoch | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -55,6 +58,7 @@ class FitModule(pl.LightningModule):
         self.better = max if mode == "max" else min
         self.run_folder = run_folder
         self.console = console
+        self.after_epoch = after_epoch
         self.history: list[dict[str, float]] = []
         self.totals = {"train": _Mean(), "validation": _Mean()}
         self._epoch_began = time.monotonic()
@@ -109,7 +113,7 @@ class FitModule(pl.LightningModule):
         row["seconds"] = round(time.monotonic() - self._epoch_began, 3)
         self.metric.reset()
         if not all(abs(value) < float("inf") for value in row.values()):
-            raise FitError(
+            raise DivergedError(
                 f"the loss is not finite after epoch {row['epoch']:.0f}; "
                 f"lower learning_rate ({self.settings.learning_rate:g}) or set clip_norm"
             )
@@ -117,6 +121,9 @@ class FitModule(pl.LightningModule):
         self.log_dict({key: value for key, value in row.items() if key not in ("epoch", "seconds")})
         self._write_metrics()
         self._print(row)
+        cut_short = self.trainer.should_stop  # by Ctrl-C; early stopping decides later
+        if self.after_epoch and not cut_short:
+            self.after_epoch(self.history)
 
     def best_epoch(self) -> int:
         """The epoch with the best score, counted from 1; of equal ones the first."""

@@ -247,6 +247,7 @@ def _fit(
         mode="min" if by_loss else "max",
         run_folder=run.folder,
         resume=run.resumes,
+        after_epoch=run.after_epoch,
         console=run.console,
     )
 

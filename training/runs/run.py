@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from training.runs.settings_file import SETTINGS_FILE, write_settings
 from training.settings import RunSettings
 from zoo.repository import check_name
 
+AfterEpoch = Callable[[Sequence[Mapping[str, float]]], None]
+"""Told all epochs of a training after each of them, see `training.fit.fit`; it may raise to end the training."""
+
 
 class TrainingRun:
     """A run, opened: its name can name a model and all random numbers come from its seed.
@@ -22,18 +25,22 @@ class TrainingRun:
     Args:
         settings: of the run.
         console: for progress; default: standard error. Of several processes the first one tells.
+        after_epoch: what is told the epochs of the training.
 
     Raises:
         RepositoryError: the name cannot name a model.
     """
 
-    def __init__(self, settings: RunSettings, console: Console | None = None) -> None:
+    def __init__(
+        self, settings: RunSettings, console: Console | None = None, after_epoch: AfterEpoch | None = None
+    ) -> None:
         check_name(settings.name)
         join_processes()
         self.console = console or Console(stderr=True)
         if not is_first_process():
             self.console = Console(quiet=True)
         self.settings = settings
+        self.after_epoch = after_epoch
         self.resumes = settings.resume is not None
         self._folder = settings.resume
         seed_everything(settings.seed, workers=True, verbose=False)

@@ -59,6 +59,7 @@ def fit_head(
         metric=make_metric(backbone.classes),
         run_folder=folder or run.folder,
         resume=run.resumes,
+        after_epoch=None if folder else run.after_epoch,
         console=run.console,
     )
     after = state_hash(backbone.network, without=backbone.head_keys)

@@ -108,6 +108,7 @@ def _fit(
         groups=everything if settings.mode == "scratch" else rate_groups(backbone, settings),
         prepare=mixing,
         resume=run.resumes,
+        after_epoch=run.after_epoch,
         console=run.console,
     )
 

@@ -97,6 +97,7 @@ def _fit(
         run_folder=run.folder,
         mode="min",
         resume=run.resumes,
+        after_epoch=run.after_epoch,
         console=run.console,
     )
 
