@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,27 @@ import torch
 from rich.console import Console
 
 from tests.service.conftest import serving
+from tests.training.conftest import Result
 from tests.training.pictures import write_pictures
+from training.data.images import ImageItem, LabelledImages
+from training.data.split import Split
 from training.errors import BackboneError
 from training.evaluation.attribution import class_activation
-from training.models.backbones import make_backbone
+from training.export.gate import BATCH_SIZES, check_parity
+from training.export.image import export_image_classifier, gate_batches, torch_run
+from training.models.backbones import Backbone, Preprocessing, make_backbone
 from training.models.image import ImageClassifier
-from training.models.published import PooledHead, PublishedClassifier
+from training.models.published import PooledHead, PublishedClassifier, TestTimeViews
 from training.pipelines.image import ImageOutcome, train_image
+from training.pipelines.image.export import ImageData
+from training.pipelines.image.graph import complete_classifier
 from training.pipelines.image.restore import restore_classifier
 from training.settings import ImageSettings
+from zoo.card import Resize
+from zoo.package import read_card
+from zoo.runtime import make_run, open_session
+
+Train = Callable[..., Result]
 
 
 def settings_for(root: Path, **more: object) -> ImageSettings:
@@ -50,7 +63,9 @@ async def test_the_served_class_activation_map_is_the_one_that_visualize_draws(o
     np.testing.assert_allclose(above / above.max((1, 2), keepdims=True), drawn.maps.numpy(), atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "squeezenet1_1", "googlenet", "densenet121", "timm/test_efficientnet"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "mobilenet_v2", "squeezenet1_1", "googlenet", "densenet121", "timm/test_efficientnet"]
+)
 def test_the_mean_of_the_map_is_the_logit_but_for_the_bias(name: str) -> None:
     torch.manual_seed(0)
     backbone = make_backbone(name, 3)
@@ -69,3 +84,74 @@ def test_the_mean_of_the_map_is_the_logit_but_for_the_bias(name: str) -> None:
 def test_a_network_whose_head_is_of_another_kind_is_refused(name: str) -> None:
     with pytest.raises(BackboneError, match=f"{name} has no class activation map: .* leave out --cam"):
         PooledHead(make_backbone(name, 3))
+
+
+@pytest.mark.parametrize("views", ["flip", "zoom"])
+def test_an_image_and_its_mirror_image_have_one_answer(views: TestTimeViews) -> None:
+    torch.manual_seed(0)
+    backbone = make_backbone("small_cnn", 3, image_size=32)
+    backbone.network.eval()
+    classifier = ImageClassifier(backbone)
+    augmented = PublishedClassifier(classifier, views=views, pooled=PooledHead(backbone), temperature=2.0).eval()
+    pixels = torch.randint(0, 256, (5, 32, 32, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        logits, maps = augmented(pixels)
+        mirrored_logits, mirrored_maps = augmented(pixels.flip(2))
+        once, other = classifier(pixels), classifier(pixels.flip(2))
+    torch.testing.assert_close(logits, mirrored_logits)
+    torch.testing.assert_close(maps, mirrored_maps.flip(2))
+    if views == "flip":
+        torch.testing.assert_close(logits, (once + other) / 4)
+        return
+    onnx_run = make_run(open_session(export_image_classifier(augmented, backbone.preprocessing.resize)))
+    assert check_parity(torch_run(augmented), onnx_run, gate_batches(pixels.numpy(), BATCH_SIZES)) < 1e-4
+
+
+class LeftHalf(torch.nn.Module):
+    """Class 1 where the left half of an image is bright."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        brightness = image[..., : image.shape[3] // 2].mean((1, 2, 3))
+        return torch.stack([-brightness, brightness], 1)
+
+
+def half_images(right: float) -> tuple[ImageClassifier, ImageData]:
+    """40 images of 8x8, bright or dark by class; left and right half have noise of their own.
+
+    Args:
+        right: brightness of the right half, relative to the left one.
+    """
+    rng = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    halves = (2 * labels - 1)[:, None] * np.array([1, right]) + rng.normal(0, 1, (40, 2))
+    grey = np.repeat(np.clip(128 + 40 * halves, 0, 255).astype(np.uint8), 4, axis=1)
+    pixels = [np.broadcast_to(row[None, :, None], (8, 8, 3)).copy() for row in grey]
+    items = tuple(ImageItem(f"{row}", int(label), pixels[row]) for row, label in enumerate(labels))
+    resize = Resize(shorter_side_px=8, height_px=8, width_px=8)
+    images = LabelledImages(items, ("dark", "bright"), tuple(pixels), ("",) * 40)
+    half = (0.5, 0.5, 0.5)
+    backbone = Backbone("left_half", LeftHalf(), Preprocessing(resize, half, half), 2, frozenset())
+    return ImageClassifier(backbone), ImageData(images, Split((), tuple(range(40)), (), ""), resize)
+
+
+@pytest.mark.parametrize(("right", "kept"), [(1.0, True), (-1.0, False)], ids=["same", "opposite"])
+def test_the_validation_part_decides_on_test_time_augmentation(tmp_path: Path, right: float, kept: bool) -> None:
+    classifier, data = half_images(right)
+    complete, tried = complete_classifier(classifier, None, data, settings_for(tmp_path, tta="flip"))
+    assert complete.classifier.views == ("flip" if kept else "none")
+    one, two = tried["one view"], tried["test-time augmentation flip"]
+    assert (two["validation_log_loss"] < one["validation_log_loss"]) == kept
+    assert str(two["kept"]).startswith("yes" if kept else "no: it does not lower the log loss")
+    assert one["times_the_time"] == 1.0
+
+
+def test_a_run_says_what_test_time_augmentation_costs(menagerie_train: Train, tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "pictures", 8)
+    scratch = ["--backbone", "small_cnn", "--mode", "scratch", "--weights", "none", "--workers", 0, "--epochs", 1]
+    places = ["--output", tmp_path / "zoo", "--name", "colours", "--runs", tmp_path / "runs"]
+    result = menagerie_train("image", pictures, *scratch, *places, "--image-size", 16, "--tta", "zoom")
+    assert result.exit_code == 0, result.stderr
+    assert "tried test-time augmentation zoom: validation_log_loss" in result.stdout
+    card = read_card(tmp_path / "zoo" / "colours" / "1" / "model.onnx")
+    assert card
+    assert {"one view", "test-time augmentation zoom"} == card.tried.keys()

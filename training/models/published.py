@@ -1,15 +1,22 @@
-"""What a published image classifier computes beyond its network: temperature and class activation map."""
+"""What a published image classifier computes beyond its network: views, temperature, class activation map."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from training.errors import BackboneError
 from training.models.backbones import Backbone, find_head
 from training.models.image import ImageClassifier
 from training.models.maps import Place, last_maps, maps_at
 from zoo.card import CLASS_ACTIVATION, LOGITS
+
+TestTimeViews = Literal["none", "flip", "zoom"]
+"""The image alone; it and its mirror image; both, and both of the centre, enlarged."""
+_MARGIN = 1 / 16  # of each side, that the enlarged centre leaves out
 
 
 class PooledHead(nn.Module):
@@ -41,15 +48,23 @@ class PublishedClassifier(nn.Module):
 
     Args:
         classifier: trained.
-        pooled: its head, for class activation maps; None: none are wanted.
+        views: what the network looks at, test-time augmentation; the logits are their mean.
+        pooled: its head, for class activation maps; None: none are wanted. Of several views they are the mean of those
+            of the whole image.
         temperature: the logits are divided by it, see `training.evaluation.calibration`.
     """
 
     def __init__(
-        self, classifier: ImageClassifier, *, pooled: PooledHead | None = None, temperature: float = 1.0
+        self,
+        classifier: ImageClassifier,
+        *,
+        views: TestTimeViews = "none",
+        pooled: PooledHead | None = None,
+        temperature: float = 1.0,
     ) -> None:
         super().__init__()
         self.classifier = classifier
+        self.views = views
         self.pooled = pooled
         self.register_buffer("temperature", torch.tensor(temperature))
         self.temperature: Tensor
@@ -61,11 +76,37 @@ class PublishedClassifier(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Classify."""
+        views = self._look_at(self.classifier.normalise(image))
+        network, stacked = self.classifier.network, views[0] if len(views) == 1 else torch.cat(views)
         if self.pooled is None:
-            return (self.classifier(image) / self.temperature,)
-        with maps_at(self.classifier.network, self.pooled.place) as seen:
-            logits = self.classifier(image) / self.temperature
-        return logits, self.pooled(seen[0], logits.argmax(1))
+            return (self._mean(network(stacked), len(views)),)
+        with maps_at(network, self.pooled.place) as seen:
+            logits = self._mean(network(stacked), len(views))
+        return logits, self.pooled(_aligned(seen[0], len(views)), logits.argmax(1))
+
+    def _look_at(self, images: Tensor) -> list[Tensor]:
+        """The views of images [N, 3, H, W]: the image itself first, its mirror image second."""
+        views = [images]
+        if self.views == "zoom":
+            height, width = images.shape[2:]
+            top, left = max(1, round(height * _MARGIN)), max(1, round(width * _MARGIN))
+            centre = images[:, :, top:-top, left:-left]
+            views.append(functional.interpolate(centre, (height, width), mode="bilinear", align_corners=False))
+        if self.views != "none":
+            mirrored = [view.flip(3) for view in views]
+            views = [view for pair in zip(views, mirrored, strict=True) for view in pair]
+        return views
+
+    def _mean(self, logits: Tensor, views: int) -> Tensor:
+        return logits.reshape(views, -1, logits.shape[1]).mean(0) / self.temperature
+
+
+def _aligned(maps: Tensor, views: int) -> Tensor:
+    """The mean of the maps of the views that show the whole image, [N, C, h, w]."""
+    if views == 1:
+        return maps
+    plain, mirrored, *_ = maps.reshape(views, -1, *maps.shape[1:])
+    return torch.stack([plain, mirrored.flip(3)]).mean(0)
 
 
 def _find_pooled(backbone: Backbone) -> tuple[Place, nn.Module]:

@@ -86,6 +86,10 @@ class ImageSettings(ClassifierSettings):
     quantize: Literal["none", "int8"] = "none"
     """int8 publishes a quantised model, if it is faster and loses at most 0.5 points of accuracy."""
 
+    tta: Literal["none", "flip", "zoom"] = "none"
+    """Test-time augmentation, in the graph: flip takes the mean over the image and its mirror image, zoom also over the
+    centre of both, enlarged; at two and four times the cost. Published if it lowers the log loss on the validation
+    part; the card says what was tried."""
     cam: bool = False
     """Publish the output class_activation, too: where in the image the answer comes from. For networks whose last layer
     takes the means of feature maps, as most convolutional ones do."""

@@ -10,17 +10,18 @@ from rich.console import Console
 from training.data.images import ImageItem, TrainingImages, channel_statistics, read_images, split_images
 from training.data.images.augmentation import make_augmentation
 from training.data.images.readers import find_images
-from training.evaluation.calibration import describe_calibration, fit_temperature
-from training.evaluation.classification import ClassificationReport, collect_logits
+from training.evaluation.calibration import describe_calibration
+from training.evaluation.classification import ClassificationReport
 from training.export.gate import publish_checked
 from training.export.image import torch_run
 from training.export.provenance import class_shares, describe_run
 from training.fit import FitResult
 from training.models.backbones import Backbone
 from training.models.image import ImageClassifier
-from training.models.published import PooledHead, PublishedClassifier
+from training.models.published import PooledHead
 from training.pipelines.image.backbone import prepare_backbone
-from training.pipelines.image.export import EVALUATION_BATCH, ImageData, export_checked, try_int8, with_golden
+from training.pipelines.image.export import ImageData, export_checked, try_int8, with_golden
+from training.pipelines.image.graph import complete_classifier
 from training.pipelines.image.head import fit_head
 from training.pipelines.image.network import finetune, train_from_scratch
 from training.pipelines.manifests import image_rows
@@ -75,12 +76,12 @@ def train_image(
     result = train_classifier(classifier, backbone, data, settings, run)
     run.end_training()
     run.say("evaluating and exporting")
-    temperature = _fit_temperature(classifier, data) if settings.calibrate else None
-    complete = PublishedClassifier(classifier, pooled=pooled, temperature=temperature or 1.0)
-    float_graph, parity = export_checked(complete, data)
-    chosen, tried = float_graph, dict[str, dict[str, float | str]]()
+    complete, tried = complete_classifier(classifier, pooled, data, settings)
+    float_graph, parity = export_checked(complete.classifier, data)
+    chosen = float_graph
     if settings.quantize == "int8":
-        chosen, tried = try_int8(float_graph, torch_run(complete), data)
+        chosen, attempts = try_int8(float_graph, torch_run(complete.classifier), data)
+        tried |= attempts
     card = Card(
         name=settings.name,
         description=settings.description or f"{len(classes)} classes of images, {backbone.name}, {settings.mode}",
@@ -95,12 +96,12 @@ def train_image(
             weights_source=load_report.origin if load_report else "",
         ),
         test_metrics=chosen.test.metrics(),
-        calibration=None if temperature is None else describe_calibration(temperature, chosen.test),
+        calibration=complete.temperature and describe_calibration(complete.temperature, chosen.test),
         tried=tried,
         reference=channel_statistics(data.images, data.split.train),
         class_shares=class_shares([data.images.items[item].label for item in data.split.train], classes),
     )
-    card = with_golden(card, complete, chosen, data)
+    card = with_golden(card, complete.classifier, chosen, data)
     published = publish_checked(chosen.onnx_bytes, card, settings.output, settings.name, settings.version)
     test_items = tuple(data.images.items[index] for index in data.split.test)
     return ImageOutcome(published, card, result, chosen.test, test_items, parity, run.folder)
@@ -117,7 +118,7 @@ def read_data(settings: ImageSettings, backbone: Backbone, run: TrainingRun) -> 
         console=run.console,
     )
     run.say(*(f"skipped {line}" for line in images.skipped), style="yellow")
-    split = split_images(images, validation=settings.validation, test=settings.test, seed=settings.seed)
+    split = split_images(images, validation=settings.validation, test=settings.test, seed=settings.seed_of_split)
     run.say(f"{len(images.items)} images, {split.description}; sha256 {images.sha256[:12]}")
     return ImageData(images, split, resize)
 
@@ -133,8 +134,3 @@ def train_classifier(
     augmented = TrainingImages(data.images, data.split.train, data.resize, transform)
     fit_all = finetune if settings.mode == "finetune" else train_from_scratch
     return fit_all(classifier, backbone, augmented, validation, settings, run)
-
-
-def _fit_temperature(classifier: ImageClassifier, data: ImageData) -> float:
-    batches = data.part(data.split.validation).batches(EVALUATION_BATCH)
-    return fit_temperature(*collect_logits(torch_run(classifier.eval()), batches))
