@@ -6,7 +6,7 @@ import importlib
 
 import typer
 
-COMMANDS = ("image", "text", "series", "pretrained", "compare", "evaluate", "quantize", "visualize")
+COMMANDS = ("image", "text", "series", "pretrained", "compare", "ensemble", "evaluate", "quantize", "visualize")
 """Modules in `training.commands`, each with a function `command`."""
 GROUPS = ("kfold", "ablate")
 """Likewise, each with a typer application `app` of a command for each task."""

@@ -15,7 +15,7 @@ from training.errors import SettingsError
 from training.settings import RunSettings
 from training.settings.experiments import ExperimentSettings
 
-_FIXED = frozenset({"data", "seed", "name", "runs", "resume", "test", "test_share", "device", "workers"})
+_FIXED = frozenset({"data", "seed", "split_seed", "name", "runs", "resume", "test", "test_share", "device", "workers"})
 """Settings that say what is compared, and where; the seed and the test share decide what the test part is."""
 
 

@@ -6,7 +6,7 @@ A task adds its own to those of every run by inheritance, so that one flat, vali
 
 from training.settings.base import Settings
 from training.settings.image import CompareSettings, ImageSettings
-from training.settings.published import EvaluateSettings
+from training.settings.published import EnsembleSettings, EvaluateSettings
 from training.settings.ready import PretrainedSettings, QuantizeSettings, VisualizeSettings
 from training.settings.run import FitSettings, RunSettings
 from training.settings.series import SeriesSettings
@@ -14,6 +14,7 @@ from training.settings.text import TextSettings
 
 __all__ = [
     "CompareSettings",
+    "EnsembleSettings",
     "EvaluateSettings",
     "FitSettings",
     "ImageSettings",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from training.settings.base import Settings
 
@@ -45,3 +45,41 @@ class EvaluateSettings(Settings):
     """Form of the times; default: as in training."""
     skip_broken: bool = False
     """Leave unreadable images out and name them."""
+
+
+class EnsembleSettings(Settings):
+    """Settings of `python -m training ensemble`."""
+
+    data: list[Path] = Field(min_length=1)
+    """What the models were trained on, all with the same split; its validation part can choose the weights, its test
+    part says how good the ensemble is."""
+    model: list[Path] = Field(min_length=2)
+    """A published model, file or folder; repeat the option for each."""
+    output: Path
+    """Model repository to publish to; made where it does not exist."""
+    name: str
+    """Name of the ensemble in the repository."""
+    version: int | None = Field(default=None, ge=1)
+    """Version to publish as; default: one more than the newest."""
+    weight: list[float] = Field(default=[])
+    """How much a model counts in the mean; give one for each in their order. Default: all alike."""
+    fit_weights: bool = False
+    """Choose the weights that are best on the validation part."""
+    description: str = ""
+    """One sentence for the model's card."""
+    licence: str = ""
+    """Licence of the ensemble; default: those of the models."""
+    batch_size: int = Field(default=32, ge=1)
+    """Items that are run at once."""
+    validation_file: Path | None = None
+    """Texts that the models were validated on, where their runs had a file for that."""
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> EnsembleSettings:
+        if self.weight and self.fit_weights:
+            raise ValueError("weight gives the weights, fit_weights finds them; leave out one of the two")
+        if self.weight and len(self.weight) != len(self.model):
+            raise ValueError(f"there are {len(self.model)} models and {len(self.weight)} weights; give one for each")
+        if any(weight <= 0 for weight in self.weight):
+            raise ValueError(f"weight {min(self.weight):g} does not count; leave that model out")
+        return self

@@ -52,7 +52,7 @@ def read_text_parts(settings: TextSettings) -> TextParts:
         classes,
         validation=settings.validation_share if given is None else 0.0,
         test=settings.test_share,
-        seed=settings.seed,
+        seed=settings.seed_of_split,
         names=labels,
     )
     parts = {name: _take(texts.texts, classes, rows) for name, rows in split.parts().items()}

@@ -107,7 +107,8 @@ def evaluate(settings: EvaluateSettings, console: Console | None = None) -> Eval
     console.print(f"measuring on {examples.what}", highlight=False, markup=False, soft_wrap=True)
     run = make_run(open_session(published.path))
     measured = examples.measure(run)
-    latencies = _latencies(make_run(open_session(published.path, threads=1)), examples.one)
+    one = {name: value[:1] for name, value in examples.sample.items()}
+    latencies = _latencies(make_run(open_session(published.path, threads=1)), one)
     return Evaluation(
         published,
         examples,

@@ -28,8 +28,9 @@ from zoo.card import SERIES_INPUT, Card, ImageTask, SeriesTask, TextTask
 from zoo.golden import Run, Tensors, zero_state
 
 Part = Literal["auto", "train", "validation", "test", "all"]
+_SAMPLE = 8
 AnySettings = TypeVar("AnySettings", bound=RunSettings)
-SPLIT_SETTINGS = ("seed", "validation", "test", "validation_share", "test_share", "rows")
+SPLIT_SETTINGS = ("seed", "split_seed", "validation", "test", "validation_share", "test_share", "rows")
 """Which items are in which part of the same data."""
 
 
@@ -60,8 +61,8 @@ class Examples:
     uses_test: bool
     """Whether the test part is in it."""
     measure: Callable[[Run], Measured]
-    one: Tensors
-    """The input of a single one."""
+    sample: Tensors
+    """Some inputs; of a model with state, a first step."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def _images(
         console=console,
     )
     if _same(origin, images.sha256):
-        split = split_images(images, validation=settings.validation, test=settings.test, seed=settings.seed)
+        split = split_images(images, validation=settings.validation, test=settings.test, seed=settings.seed_of_split)
         parts = split.parts()
     else:
         parts = {name: _of_part(images, name) for name in ("train", "validation", "test")}
@@ -171,8 +172,8 @@ def _images(
     name = _choose(origin, parts, part)
     pictures = EvaluationImages(_relabelled(images, task.labels, card.name), parts[name], task.resize)
     what = _describe(origin, images.sha256, name, f"{len(pictures)} images")
-    one, _ = next(pictures.batches(1))
-    return _classified(what, images.sha256, name, lambda: pictures.batches(batch_size), one)
+    sample, _ = next(pictures.batches(_SAMPLE))
+    return _classified(what, images.sha256, name, lambda: pictures.batches(batch_size), sample)
 
 
 def _texts(card: Card, origin: Card, settings: TextSettings, part: Part, batch_size: int) -> Examples:
@@ -204,17 +205,17 @@ def _texts(card: Card, origin: Card, settings: TextSettings, part: Part, batch_s
             yield text_tensor(chosen.texts[rows]), chosen.classes[rows]
 
     what = _describe(origin, sha256, name, f"{len(chosen.texts)} texts")
-    return _classified(what, sha256, name, batches, text_tensor(chosen.texts[:1]))
+    return _classified(what, sha256, name, batches, text_tensor(chosen.texts[:_SAMPLE]))
 
 
 def _classified(
-    what: str, sha256: str, name: str, batches: Callable[[], Iterator[tuple[Tensors, Sequence[int]]]], one: Tensors
+    what: str, sha256: str, name: str, batches: Callable[[], Iterator[tuple[Tensors, Sequence[int]]]], sample: Tensors
 ) -> Examples:
     def measure(run: Run) -> Measured:
         report = classification_report(run, batches())
         return Measured(classifier_estimates(report), report.probabilities, report)
 
-    return Examples(what, sha256, name in ("test", "all"), measure, one)
+    return Examples(what, sha256, name in ("test", "all"), measure, sample)
 
 
 def _forecasts(card: Card, origin: Card, settings: SeriesSettings, part: Part, batch_size: int) -> Examples:
@@ -240,10 +241,10 @@ def _forecasts(card: Card, origin: Card, settings: SeriesSettings, part: Part, b
             errors = forecast_errors(run, windows.batches(batch_size))
         return Measured(forecast_estimates(errors, settings.target, std, half_widths), errors)
 
-    history = windows[0][0].numpy()[None]
-    one = {SERIES_INPUT: history[:, -1:], **zero_state(card)} if card.state else {SERIES_INPUT: history}
+    history = windows.__getitems__(list(range(min(_SAMPLE, len(windows)))))[0].numpy()
+    sample = {SERIES_INPUT: history[:1, :1], **zero_state(card)} if card.state else {SERIES_INPUT: history}
     what = _describe(origin, sha256, name, f"{len(windows)} forecasts")
-    return Examples(what, sha256, name in ("test", "all"), measure, one)
+    return Examples(what, sha256, name in ("test", "all"), measure, sample)
 
 
 def _all_windows(settings: SeriesSettings) -> Windows:
@@ -268,8 +269,8 @@ def _choose(card: Card, parts: Mapping[str, object], part: Part) -> str:
         return "test" if "test" in parts else "all"
     if part not in parts:
         raise SettingsError(
-            f"--part {part} cannot be had: these are not the data that {card.name!r} was trained on, and have no such "
-            f"part of their own; they have {', '.join(parts)}"
+            f"there is no {part} part: {card.name!r} was not trained on these data, and they have none of their own; "
+            f"they have {', '.join(parts)}"
         )
     return part
 

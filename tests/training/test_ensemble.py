@@ -1,0 +1,186 @@
+"""`python -m training ensemble`: several published models in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from inference import grpc_service_pb2 as pb
+from tests.service.conftest import serving
+from tests.training.conftest import Result
+from training.errors import GateError
+from training.evaluation.weights import fit_class_weights, fit_forecast_weights
+from training.export.joined import join_graphs
+from zoo.card import Card, SeriesTask
+from zoo.golden import golden_inputs, output_name
+from zoo.package import read_card
+from zoo.repository import MODEL_FILE, publish
+from zoo.runtime import make_run, open_session
+
+Train = Callable[..., Result]
+
+
+def join(menagerie_train: Train, folder: Path, out: Path, name: str, data: str, *options: object) -> Result:
+    models = [option for version in (1, 2) for option in ("--model", folder / "zoo" / name / str(version))]
+    return menagerie_train("ensemble", folder / data, *models, "--output", out, "--name", f"both-{name}", *options)
+
+
+def card_of(path: Path) -> Card:
+    card = read_card(path)
+    assert card is not None
+    return card
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "options", "weights"),
+    [
+        ("colours", "colours", ("--weight", 3, "--weight", 1), (0.75, 0.25)),
+        ("moods", "moods.tsv", (), (0.5, 0.5)),
+    ],
+)
+async def test_the_mean_of_two_classifiers_is_served(
+    menagerie_train: Train,
+    published_folder: Path,
+    tmp_path: Path,
+    name: str,
+    data: str,
+    options: tuple[object, ...],
+    weights: tuple[float, float],
+) -> None:
+    result = join(menagerie_train, published_folder, tmp_path, name, data, *options)
+    assert result.exit_code == 0, result.stderr
+    assert f"published both-{name} version 1" in result.stdout
+    path = tmp_path / f"both-{name}" / "1" / MODEL_FILE
+    card, first = card_of(path), card_of(published_folder / "zoo" / name / "1" / MODEL_FILE)
+    inputs = golden_inputs(card)
+    members = [published_folder / "zoo" / name / str(version) / MODEL_FILE for version in (1, 2)]
+    answers = [make_run(open_session(member))(inputs) for member in members]
+    got = make_run(open_session(path))(inputs)
+    expected = sum(w * answer["probabilities"] for w, answer in zip(weights, answers, strict=True))
+    np.testing.assert_allclose(got["probabilities"], expected, rtol=1e-5)
+    np.testing.assert_allclose(np.exp(got["logits"]), expected, rtol=1e-5)
+    if name == "moods":
+        rates = [answer["unknown_token_rate"] for answer in answers]
+        np.testing.assert_allclose(got["unknown_token_rate"], np.mean(rates, axis=0), rtol=1e-5)
+        assert set(card.reference) == {"unknown_token_rate"}
+    assert card.provenance.settings["member_2"] == (f"{name} 2, sha256 {_hash(members[1])}, weight {weights[1]:.4g}")
+    assert card.test_metrics["test_items"] == first.test_metrics["test_items"]
+    row = next(line for line in result.stdout.splitlines() if line.startswith("│ ensemble"))
+    assert f"{card.test_metrics['accuracy']:.4f}" in row
+    again = menagerie_train("evaluate", path, published_folder / data)
+    assert "on the test part of the data that" in again.stdout, again.stderr
+    async with serving(tmp_path) as calls:
+        metadata = await calls.inference.ModelMetadata(pb.ModelMetadataRequest(name=f"both-{name}"))
+        assert [output.name for output in metadata.outputs][:2] == ["probabilities", "logits"]
+        sample = card.golden.samples[0]
+        if sample.image:
+            (answer,) = (await calls.classify_images(sample.image, model=f"both-{name}")).results
+        else:
+            (answer,) = (await calls.classify_texts(sample.text, model=f"both-{name}")).results
+    served = {item.index: item.probability for item in answer.classes}
+    assert [served[index] for index in range(2)] == pytest.approx(list(sample.expected), abs=1e-3)
+
+
+def test_forecasts_with_fitted_weights(menagerie_train: Train, published_folder: Path, tmp_path: Path) -> None:
+    folder = published_folder
+    models = [folder / "zoo" / "weather" / "1", _worse(folder, tmp_path)]
+    options = ["--output", tmp_path / "zoo", "--name", "both", "--fit-weights"]
+    result = menagerie_train("ensemble", folder / "weather.csv", "--model", models[0], "--model", models[1], *options)
+    assert result.exit_code == 0, result.stderr
+    assert "finding weights on the validation part of the data that weather was trained on" in result.stderr
+    card = card_of(tmp_path / "zoo" / "both" / "1" / MODEL_FILE)
+    assert isinstance(card.task, SeriesTask)
+    assert card.task.interval
+    single = card_of(models[0] / MODEL_FILE)
+    assert single.test_metrics["linear_mae"] == card.test_metrics["linear_mae"]
+    assert 0.6 < card.test_metrics["interval_coverage"] <= 1
+    weight = float(str(card.provenance.settings["member_1"]).rpartition(" ")[2])
+    assert 0.5 < weight < 1
+    run = make_run(open_session(tmp_path / "zoo" / "both" / "1" / MODEL_FILE))
+    inputs = golden_inputs(card)
+    parts = [make_run(open_session(model / MODEL_FILE))(inputs)[output_name(card.task)] for model in models]
+    np.testing.assert_allclose(
+        run(inputs)["forecast"], weight * parts[0] + (1 - weight) * parts[1], rtol=1e-3, atol=1e-3
+    )
+
+
+def test_models_that_do_not_go_together_are_told_by_name(
+    menagerie_train: Train, published_folder: Path, tmp_path: Path
+) -> None:
+    zoo = published_folder / "zoo"
+    card = card_of(zoo / "colours" / "1" / MODEL_FILE)
+    data = (zoo / "colours" / "1" / MODEL_FILE).read_bytes()
+    seeded = card.provenance.model_copy(update={"settings": card.provenance.settings | {"split_seed": 7}})
+    larger = card.task.model_copy(update={"resize": card.task.resize.model_copy(update={"height_px": 20})})
+    changed = {
+        "seeded": {"provenance": seeded},
+        "larger": {"task": larger.model_copy(update={"resize": larger.resize.model_copy(update={"width_px": 20})})},
+        "named": {"task": card.task.model_copy(update={"labels": ("blue", "rot")})},
+    }
+    if card.task.resize.shorter_side_px is not None:
+        sizes = {"shorter_side_px": 24, "height_px": 20, "width_px": 20}
+        changed["larger"] = {"task": card.task.model_copy(update={"resize": card.task.resize.model_copy(update=sizes)})}
+    for name, update in changed.items():
+        publish(data, card.model_copy(update=update | {"class_shares": {}}), tmp_path / "zoo", name)
+    for name, message in {
+        tmp_path / "zoo" / "seeded": "seeded 1 has another split than colours 2: seed 7",
+        tmp_path / "zoo" / "larger": "larger 1 has another resize policy than colours 2: ",
+        tmp_path / "zoo" / "named": "another list of labels than colours 2: blue, rot instead of blue, red",
+        zoo / "moods": "moods 2 has another task than colours 2: text_classification instead of image_classification",
+        zoo / "stream": "stream 1 keeps state from step to step",
+    }.items():
+        models = ["--model", zoo / "colours", "--model", name]
+        options = ["--output", tmp_path / "out", "--name", "both"]
+        result = menagerie_train("ensemble", published_folder / "colours", *models, *options)
+        assert result.exit_code == 2, message
+        assert message in " ".join(result.stderr.split())
+    models = ["--model", zoo / "colours" / "1", "--model", zoo / "colours" / "2"]
+    result = menagerie_train("ensemble", published_folder / "colours", *models, *options, "--weight", 1)
+    assert "there are 2 models and 1 weights; give one for each" in " ".join(result.stderr.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_of_classifiers_minimise_the_log_loss() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0.01, 1, (2, 500)) ** np.array([[1], [2]])
+    weights = fit_class_weights(truth)
+    losses = {first: -np.log(first * truth[0] + (1 - first) * truth[1]).mean() for first in np.linspace(0, 1, 101)}
+    assert weights[0] == pytest.approx(min(losses, key=losses.__getitem__), abs=0.011)
+    assert weights.sum() == pytest.approx(1)
+
+
+def test_weights_of_forecasters_minimise_the_squared_error() -> None:
+    rng = np.random.default_rng(0)
+    errors = rng.normal(0, np.array([[1.0], [2.0], [2.0]]), (3, 20_000))
+    assert fit_forecast_weights(errors) == pytest.approx([2 / 3, 1 / 6, 1 / 6], abs=0.02)
+
+
+def test_graphs_of_other_operators_are_refused(published_folder: Path) -> None:
+    first = (published_folder / "zoo" / "weather" / "1" / MODEL_FILE).read_bytes()
+    model = onnx.load_from_string(first)
+    model.opset_import[0].version += 1
+    with pytest.raises(GateError, match=r"model 2 for version \d+; export both anew"):
+        join_graphs([first, model.SerializeToString()], [0.5, 0.5], ["forecast"])
+
+
+def _hash(path: Path) -> str:
+    from training.hashing import file_sha256
+
+    return file_sha256(path)[:12]
+
+
+def _worse(folder: Path, tmp_path: Path) -> Path:
+    """The first forecaster with noise in its weights, as another model of the same window."""
+    path = folder / "zoo" / "weather" / "1" / MODEL_FILE
+    model, rng = onnx.load(path), np.random.default_rng(0)
+    for tensor in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype == np.float32 and values.ndim == 2:
+            noisy = (values * rng.normal(1, 0.3, values.shape)).astype(np.float32)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(noisy, tensor.name))
+    published = publish(model.SerializeToString(), card_of(path), tmp_path / "worse", "weather")
+    return published.path.parent
