@@ -28,6 +28,7 @@ from menagerie.v1 import (
 from service import triton
 from service.backend.device import CPU, choose_device
 from service.backend.driver import load_driver
+from service.convert.tensor_message import TensorRequestParser
 from service.errors import DeviceError, StartError
 from service.health import HealthServicer
 from service.interceptors.requests import RequestInterceptor
@@ -248,6 +249,9 @@ class Server:
         grpc_service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
             InferenceServicer(self.table, self.readiness, self.settings, version=version("menagerie")), table
         )
+        parser = TensorRequestParser()
+        for method in ("ModelInfer", "ModelStreamInfer"):
+            table.read_with(f"/{INFERENCE_SERVICE}/{method}", parser.parse)
         health_pb2_grpc.add_HealthServicer_to_server(
             HealthServicer(
                 self.readiness,

@@ -45,22 +45,6 @@ def read_parameters(request: ModelInferRequest) -> Parameters:
     return Parameters(_timeout_seconds(request), _not_negative(request, "priority"), _step(request))
 
 
-def peek_step(request: ModelInferRequest) -> Step | None:
-    """The step that a request is, for those who look for its model; None also where `read_parameters` will refuse."""
-    if "sequence_id" not in request.parameters:
-        return None
-    try:
-        _check(request)
-    except InvalidTensorError:
-        return None
-    return _step(request)
-
-
-def wants_final_response(request: ModelInferRequest) -> bool:
-    """Whether the caller wants to be told which response is the last one to its request."""
-    return FINAL_RESPONSE in request.parameters and request.parameters[FINAL_RESPONSE].bool_param
-
-
 def _check(request: ModelInferRequest) -> None:
     for name, parameter in request.parameters.items():
         field = f"parameters[{name}]"

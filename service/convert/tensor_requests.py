@@ -1,63 +1,18 @@
-"""The tensor API: from a ModelInferRequest to tensors that fit a model. Nothing is allocated before it is checked.
+"""The tensor API: what a ModelInferRequest asks of a model.
 
 Existing clients match the texts of these errors, so they are worded as in the servers that those clients know.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-from inference.grpc_service_pb2 import InferTensorContents, ModelInferRequest
-from service.backend.contract import Signature, Tensors, TensorSpec
-from service.convert import byte_strings
+from inference.grpc_service_pb2 import ModelInferRequest
+from service.backend.contract import Signature, Tensors
 from service.convert.tensor_parameters import read_classification
+from service.convert.tensor_reader import Limits, Reader
 from service.errors import InvalidTensorError
-from service.settings import Settings
-
-InputTensor = ModelInferRequest.InferInputTensor
-
-_CONTENTS = {
-    "BOOL": "bool_contents",
-    "INT8": "int_contents",
-    "INT16": "int_contents",
-    "INT32": "int_contents",
-    "INT64": "int64_contents",
-    "UINT8": "uint_contents",
-    "UINT16": "uint_contents",
-    "UINT32": "uint_contents",
-    "UINT64": "uint64_contents",
-    "FP32": "fp32_contents",
-    "FP64": "fp64_contents",
-    "BYTES": "bytes_contents",
-}
-"""Where the values of a datatype stand; FP16 has no field and comes raw only."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How large the tensors of one request may be."""
-
-    elements: int
-    """Of one tensor."""
-    rank: int
-    string_bytes: int
-    """Of one element of a string tensor."""
-
-    @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """As the operator set them."""
-        return cls(
-            elements=settings.max_tensor_elements,
-            rank=settings.max_tensor_rank,
-            string_bytes=settings.max_string_bytes,
-        )
 
 
 def read_version(text: str) -> int | None:
@@ -74,44 +29,47 @@ def read_version(text: str) -> int | None:
     return int(text)
 
 
-def read_inputs(request: ModelInferRequest, signature: Signature, limits: Limits, max_rows: int) -> Tensors:
-    """The input tensors of a request.
+class Form:
+    """What a request says about its tensors, found to fit a model: any number of requests can be read by it."""
 
-    Args:
-        request: from the wire.
-        signature: what the model takes.
-        limits: how large they may be.
-        max_rows: how many rows they may have.
+    def __init__(self, request: ModelInferRequest, signature: Signature, limits: Limits, max_rows: int) -> None:
+        """Check everything but the values.
 
-    Raises:
-        InvalidTensorError: an input is missing, unknown, there twice, or does not fit; the text says which and how.
-    """
-    model = request.model_name
-    raw = request.raw_input_contents
-    _check_names(request, signature)
-    if raw and len(raw) != len(request.inputs):
-        raise InvalidTensorError(
-            "raw_input_contents",
-            f"model '{model}' got {len(raw)} raw_input_contents for {len(request.inputs)} inputs; send one for each",
-        )
-    tensors: Tensors = {}
-    for index, tensor in enumerate(request.inputs):
-        spec = signature.input(tensor.name)
-        assert spec is not None, "the names are checked"
-        reader = _Reader(model, index, tensor, spec, limits)
-        reader.check(batched=signature.max_batch != 0)
-        tensors[tensor.name] = reader.read_raw(raw[index]) if raw else reader.read_contents()
-    if signature.max_batch != 0:
-        _check_batch(request, max_rows)
-    return tensors
+        Args:
+            request: from the wire; its raw contents are not looked at.
+            signature: what the model takes and gives.
+            limits: how large the inputs may be.
+            max_rows: how many rows they may have.
+
+        Raises:
+            InvalidTensorError: an input is missing, unknown, there twice, or does not fit; an output is unknown, or
+                there twice; the text says which and how.
+        """
+        self._model = request.model_name
+        self.wanted = _read_outputs(request, signature)
+        """The outputs that the request wants, and how many classes of each, 0 for the tensor itself; none: all."""
+        self._readers = _read_inputs(request, signature, limits)
+        if signature.max_batch != 0:
+            _check_batch(request, self._readers, max_rows)
+
+    def read(self, raw: Sequence[bytes]) -> Tensors:
+        """The input tensors.
+
+        Args:
+            raw: the raw contents that came; empty: the values stand with the inputs.
+
+        Raises:
+            InvalidTensorError: the values are not what the request says that they are.
+        """
+        if not raw:
+            return {name: reader.read_contents() for name, reader in self._readers.items()}
+        if len(raw) != len(self._readers):
+            text = f"model '{self._model}' got {len(raw)} raw_input_contents for {len(self._readers)} inputs"
+            raise InvalidTensorError("raw_input_contents", f"{text}; send one for each")
+        return {name: reader.read_raw(data) for (name, reader), data in zip(self._readers.items(), raw, strict=True)}
 
 
-def read_outputs(request: ModelInferRequest, signature: Signature) -> dict[str, int]:
-    """The outputs that the request wants, and how many classes of each, 0 for the tensor itself; no outputs: all.
-
-    Raises:
-        InvalidTensorError: a name is unknown, or there twice; a parameter is wrong.
-    """
+def _read_outputs(request: ModelInferRequest, signature: Signature) -> dict[str, int]:
     wanted: dict[str, int] = {}
     for index, output in enumerate(request.outputs):
         field = f"outputs[{index}].name"
@@ -124,6 +82,17 @@ def read_outputs(request: ModelInferRequest, signature: Signature) -> dict[str, 
             raise InvalidTensorError(field, text)
         wanted[output.name] = read_classification(output, index)
     return wanted
+
+
+def _read_inputs(request: ModelInferRequest, signature: Signature, limits: Limits) -> dict[str, Reader]:
+    _check_names(request, signature)
+    readers = {}
+    for index, tensor in enumerate(request.inputs):
+        spec = signature.input(tensor.name)
+        assert spec is not None, "the names are checked"
+        reader = readers[tensor.name] = Reader(request.model_name, index, tensor, spec, limits)
+        reader.check(batched=signature.max_batch != 0)
+    return readers
 
 
 def _check_names(request: ModelInferRequest, signature: Signature) -> None:
@@ -142,135 +111,12 @@ def _check_names(request: ModelInferRequest, signature: Signature) -> None:
         raise InvalidTensorError("inputs", f"{text}. Missing required input(s) {missing}")
 
 
-def _check_batch(request: ModelInferRequest, max_rows: int) -> None:
-    rows = request.inputs[0].shape[0]
-    for index, tensor in enumerate(request.inputs):
-        if tensor.shape[0] != rows:
-            text = f"input '{tensor.name}' batch size does not match other inputs for '{request.model_name}'"
-            raise InvalidTensorError(f"inputs[{index}].shape", f"{text}: {tensor.shape[0]}, not {rows}")
+def _check_batch(request: ModelInferRequest, readers: dict[str, Reader], max_rows: int) -> None:
+    rows = next(iter(readers.values())).rows
+    for index, (name, reader) in enumerate(readers.items()):
+        if reader.rows != rows:
+            text = f"input '{name}' batch size does not match other inputs for '{request.model_name}'"
+            raise InvalidTensorError(f"inputs[{index}].shape", f"{text}: {reader.rows}, not {rows}")
     if rows > max_rows:
         text = f"inference request batch-size must be <= {max_rows} for '{request.model_name}'"
         raise InvalidTensorError("inputs[0].shape", text, reason="BATCH_TOO_LARGE", metadata={"limit": max_rows})
-
-
-class _Reader:
-    """Checks and reads one input."""
-
-    def __init__(self, model: str, index: int, tensor: InputTensor, spec: TensorSpec, limits: Limits) -> None:
-        self._model = model
-        self._field = f"inputs[{index}]"
-        self._raw_field = f"raw_input_contents[{index}]"
-        self._tensor = tensor
-        self._spec = spec
-        self._limits = limits
-        self._shape = list(tensor.shape)
-
-    def check(self, *, batched: bool) -> None:
-        """Check datatype and shape."""
-        name, spec = self._tensor.name, self._spec
-        if len(self._shape) > self._limits.rank:
-            text = f"input '{name}' for model '{self._model}' has {len(self._shape)} axes, the limit is"
-            raise InvalidTensorError(f"{self._field}.shape", f"{text} {self._limits.rank}", reason="RANK_TOO_LARGE")
-        if self._tensor.datatype != spec.datatype:
-            got = self._tensor.datatype
-            text = f"inference input '{name}' data-type is '{got}', but model '{self._model}' expects '{spec.datatype}'"
-            raise InvalidTensorError(f"{self._field}.datatype", text)
-        fits = len(self._shape) == len(spec.shape) and all(
-            axis == wanted if wanted >= 0 else axis >= 0 for axis, wanted in zip(self._shape, spec.shape, strict=True)
-        )
-        if not fits or (batched and self._shape[0] < 1):
-            expected, got = _dims(spec.shape), _dims(self._shape)
-            text = f"unexpected shape for input '{name}' for model '{self._model}'. Expected {expected}, got {got}"
-            raise InvalidTensorError(f"{self._field}.shape", text)
-        # Python's integers do not overflow; empty tensors are counted without their empty axes, as numpy wants it.
-        if math.prod(max(axis, 1) for axis in self._shape) > self._limits.elements:
-            text = f"input '{name}' for model '{self._model}' has shape {_dims(self._shape)}, which is too large"
-            text = f"{text}: the limit is {self._limits.elements} elements"
-            raise InvalidTensorError(f"{self._field}.shape", text, reason="TENSOR_TOO_LARGE")
-
-    def read_raw(self, data: bytes) -> NDArray[np.generic]:
-        """Read a raw buffer."""
-        if self._tensor.HasField("contents"):
-            text = (
-                "contents field must not be specified when using raw_input_contents for "
-                f"'{self._tensor.name}' for model '{self._model}'"
-            )
-            raise InvalidTensorError(f"{self._field}.contents", text)
-        count, dtype = math.prod(self._shape), self._spec.dtype
-        if self._spec.datatype == "BYTES":
-            return self._strings(self._raw_field, data, count)
-        if len(data) != count * dtype.itemsize:
-            text = (
-                f"input byte size mismatch for input '{self._tensor.name}' for model '{self._model}'. "
-                f"Expected {count * dtype.itemsize}, got {len(data)}"
-            )
-            raise InvalidTensorError(self._raw_field, text)
-        if self._spec.datatype != "BOOL":
-            return np.frombuffer(data, dtype).reshape(self._shape)
-        values = np.frombuffer(data, np.uint8)
-        if values.max(initial=0) > 1:
-            raise self._misfit(self._raw_field, int(values.max()))
-        return values.astype(np.bool_).reshape(self._shape)
-
-    def read_contents(self) -> NDArray[np.generic]:
-        """Read typed contents."""
-        name, datatype, contents = self._tensor.name, self._spec.datatype, self._tensor.contents
-        field = _CONTENTS.get(datatype)
-        if field is None:
-            text = f"input '{name}' for model '{self._model}' is {datatype}, which must come in raw_input_contents"
-            raise InvalidTensorError(f"{self._field}.contents", text)
-        self._check_fields(contents, field)
-        values, count = getattr(contents, field), math.prod(self._shape)
-        if len(values) != count:
-            text = (
-                f"input '{name}' for model '{self._model}' has {len(values)} values in {field}, "
-                f"its shape {_dims(self._shape)} has {count}"
-            )
-            raise InvalidTensorError(f"{self._field}.contents", text)
-        if datatype == "BYTES":
-            return self._decode(f"{self._field}.contents", values)
-        return self._narrow(f"{self._field}.contents", np.array(values)).reshape(self._shape)
-
-    def _check_fields(self, contents: InferTensorContents, wanted: str) -> None:
-        for descriptor, _ in contents.ListFields():
-            if descriptor.name != wanted:
-                text = f"input '{self._tensor.name}' for model '{self._model}' is {self._spec.datatype}"
-                text = f"{text}: its values belong into {wanted}, not {descriptor.name}"
-                raise InvalidTensorError(f"{self._field}.contents.{descriptor.name}", text)
-
-    def _narrow(self, field: str, values: NDArray[np.generic]) -> NDArray[np.generic]:
-        dtype = self._spec.dtype
-        if dtype.kind in "iu" and values.size:
-            limits = np.iinfo(dtype.name)
-            for extreme in (int(values.min()), int(values.max())):
-                if not limits.min <= extreme <= limits.max:
-                    raise self._misfit(field, extreme)
-        return values.astype(dtype)
-
-    def _strings(self, field: str, data: bytes, count: int) -> NDArray[np.generic]:
-        try:
-            elements = byte_strings.split(data, count)
-        except ValueError as exc:
-            text = f"input '{self._tensor.name}' for model '{self._model}' is not a BYTES tensor: {exc}"
-            raise InvalidTensorError(field, text) from exc
-        return self._decode(field, elements)
-
-    def _decode(self, field: str, elements: Sequence[bytes]) -> NDArray[np.generic]:
-        longest = max(map(len, elements), default=0)
-        if longest > self._limits.string_bytes:
-            text = f"input '{self._tensor.name}' for model '{self._model}' has an element of {longest} bytes"
-            text = f"{text}, the limit is {self._limits.string_bytes}"
-            raise InvalidTensorError(field, text, reason="STRING_TOO_LONG")
-        try:
-            return byte_strings.decode(elements, self._shape)
-        except ValueError as exc:
-            text = f"input '{self._tensor.name}' for model '{self._model}': {exc}"
-            raise InvalidTensorError(field, text) from exc
-
-    def _misfit(self, field: str, value: int) -> InvalidTensorError:
-        text = f"input '{self._tensor.name}' for model '{self._model}': {value} does not fit into {self._spec.datatype}"
-        return InvalidTensorError(field, text)
-
-
-def _dims(shape: Sequence[int]) -> str:
-    return f"[{','.join(map(str, shape))}]"

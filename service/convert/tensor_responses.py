@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.grpc_service_pb2 import ModelInferRequest, ModelInferResponse, ModelStreamInferResponse
+from inference.grpc_service_pb2 import ModelInferResponse, ModelStreamInferResponse
 from service.backend.contract import Tensors
 from service.convert import byte_strings
-from service.convert.tensor_parameters import wants_final_response
+from service.convert.tensor_message import TensorRequest
 from service.errors import ServiceError
 from service.models.served_model import ServedModel
 
 
 def response(
-    request: ModelInferRequest, model: ServedModel, wanted: Mapping[str, int], tensors: Tensors
+    request: TensorRequest, model: ServedModel, wanted: Mapping[str, int], tensors: Tensors
 ) -> ModelInferResponse:
     """The answer: raw values, one for each output, in the order that the request names or else the model's.
 
@@ -40,16 +40,17 @@ def response(
     return answer
 
 
-def stream_error(request: ModelInferRequest, error: ServiceError) -> ModelStreamInferResponse:
+def stream_error(request: TensorRequest, error: ServiceError) -> ModelStreamInferResponse:
     """The answer to a request of a stream that failed."""
-    answer = ModelInferResponse(model_name=request.model_name, model_version=request.model_version, id=request.id)
+    asked = request.head.message
+    answer = ModelInferResponse(model_name=asked.model_name, model_version=asked.model_version, id=request.id)
     _mark_final(request, answer)
     return ModelStreamInferResponse(error_message=error.message, infer_response=answer)
 
 
-def _mark_final(request: ModelInferRequest, answer: ModelInferResponse) -> None:
+def _mark_final(request: TensorRequest, answer: ModelInferResponse) -> None:
     """There is one response to a request, so it is the last one too."""
-    if wants_final_response(request):
+    if request.head.wants_final_response:
         answer.parameters["triton_final_response"].bool_param = True
 
 

@@ -40,15 +40,15 @@ class Around:
     ) -> None:
         metadata = dict(context.invocation_metadata() or ())
         self._context, self._metrics, self._tracing, self._refused = context, metrics, tracing, refused
-        self._call = Call(method, _request_id(metadata), self._count_failure, caller=caller)
+        self._call = Call(method, _request_id(metadata), metrics.errors, caller=caller)
         self._span, self._start = tracing.begin(self._call, metadata), perf_counter()
 
     async def __aenter__(self) -> Call:
         call = self._call
         current_call.set(call)
         self._context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
-        self._phases = traced_phases()
-        self._metrics.in_flight.inc()
+        self._phases = traced_phases() if self._span else ()
+        self._metrics.in_flight += 1
         if self._refused:
             await self.__aexit__(DrainingError, DrainingError(), None)
         return call
@@ -56,7 +56,7 @@ class Around:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._metrics.in_flight.dec()
+        self._metrics.in_flight -= 1
         try:
             if error is None:
                 self._count()
@@ -73,11 +73,11 @@ class Around:
             expired = remaining is not None and remaining <= 0
             call.code = "DEADLINE_EXCEEDED" if expired else "CANCELLED"
             self._count()
-            self._count_reason(call, call.code, "EXPIRED" if expired else "CANCELLED")
+            call.count_failure(call.code, "EXPIRED" if expired else "CANCELLED")
         elif isinstance(error, grpc.aio.AbortError):  # by a servicer that is not ours, or health
             call.code = self._context.code().name
             self._count()
-            self._count_reason(call, call.code, "ABORTED")
+            call.count_failure(call.code, "ABORTED")
         elif isinstance(error, ServiceError):
             await self._fail(error)
         elif isinstance(error, Exception):
@@ -88,7 +88,7 @@ class Around:
         call = self._call
         call.code = error.code
         self._count()
-        self._count_failure(call, error)
+        call.count_failure(error.code, error.reason)
         log_failure(call, error, perf_counter() - self._start)
         status = to_status(error, call.request_id)
         trailing = ((REQUEST_ID, call.request_id), (_STATUS_DETAILS, status.SerializeToString()))
@@ -99,13 +99,7 @@ class Around:
 
     def _count(self) -> None:
         call = self._call
-        self._metrics.requests.labels(call.method, call.model, call.version, call.code).inc()
-
-    def _count_failure(self, call: Call, error: ServiceError) -> None:
-        self._count_reason(call, error.code, error.reason)
-
-    def _count_reason(self, call: Call, code: str, reason: str) -> None:
-        self._metrics.errors.labels(call.method, call.model, call.version, code, reason).inc()
+        self._metrics.requests.count(call.method, call.model, call.version, call.code)
 
 
 def _request_id(metadata: Mapping[str, Any]) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from inference import grpc_service_pb2_grpc
-from service.convert import tensor_requests
+from service.convert.tensor_reader import Limits
+from service.convert.tensor_requests import read_version
 from service.errors import (
     ModelNotFoundError,
     ModelNotReadyError,
@@ -30,7 +31,7 @@ class TableServicer(grpc_service_pb2_grpc.GRPCInferenceServiceServicer):
         self._readiness = readiness
         self._settings = settings
         self._version = version
-        self._limits = tensor_requests.Limits.of(settings)
+        self._limits = Limits.of(settings)
 
     def _find(self, name: str, version_text: str, step: Step | None = None) -> ServedModel:
         """The model that answers, or that a step of a sequence belongs to.
@@ -38,7 +39,7 @@ class TableServicer(grpc_service_pb2_grpc.GRPCInferenceServiceServicer):
         Raises:
             ServiceError: it is not there, or not ready; with the texts that existing clients know.
         """
-        number = tensor_requests.read_version(version_text)
+        number = read_version(version_text)
         try:
             if number == 0:
                 raise VersionNotFoundError(name, 0, [])
@@ -59,7 +60,7 @@ class TableServicer(grpc_service_pb2_grpc.GRPCInferenceServiceServicer):
         Raises:
             ServiceError: there is none; as `_find`.
         """
-        number = tensor_requests.read_version(version_text)
+        number = read_version(version_text)
         if not name:
             return self._table.entries()
         try:

@@ -10,7 +10,8 @@ from time import perf_counter
 from typing import Any
 
 from inference import grpc_service_pb2 as pb
-from service.convert import tensor_parameters, tensor_requests, tensor_responses
+from service.convert import tensor_responses
+from service.convert.tensor_message import TensorRequest
 from service.errors import ServiceError, UnexpectedError
 from service.servicers.context import deadline_of
 from service.servicers.streams import in_order
@@ -26,19 +27,19 @@ GRPC_ERROR_HEADER = "triton_grpc_error"
 class TensorRpcs(TableServicer):
     """ModelInfer and ModelStreamInfer."""
 
-    async def ModelInfer(self, request: pb.ModelInferRequest, context: Any) -> pb.ModelInferResponse:  # noqa: N802
+    async def ModelInfer(self, request: TensorRequest, context: Any) -> pb.ModelInferResponse:  # noqa: N802
         """Run a model on tensors."""
         return await self._infer(request, deadline_of(context))
 
     async def ModelStreamInfer(  # noqa: N802
-        self, requests: AsyncIterator[pb.ModelInferRequest], context: Any
+        self, requests: AsyncIterator[TensorRequest], context: Any
     ) -> AsyncIterator[pb.ModelStreamInferResponse]:
         """Run models on a stream of requests; a failed one is answered with its error, and the stream goes on."""
         deadline = deadline_of(context)
         strict = dict(context.invocation_metadata() or ()).get(GRPC_ERROR_HEADER) == "true"
         stream = current_call.get()
 
-        async def answer(request: pb.ModelInferRequest) -> pb.ModelStreamInferResponse:
+        async def answer(request: TensorRequest) -> pb.ModelStreamInferResponse:
             call = replace(stream)
             current_call.set(call)  # its own: the task has a copy of the context
             start = perf_counter()
@@ -54,19 +55,19 @@ class TensorRpcs(TableServicer):
         async for response in in_order(requests, answer, self._readiness.stopping):
             yield response
 
-    async def _infer(self, request: pb.ModelInferRequest, rpc_deadline: float | None) -> pb.ModelInferResponse:
-        model = self._find(request.model_name, request.model_version, tensor_parameters.peek_step(request))
+    async def _infer(self, request: TensorRequest, rpc_deadline: float | None) -> pb.ModelInferResponse:
+        head = request.head
+        model = self._find(head.message.model_name, head.message.model_version, head.step)
         with model.metrics.request():
             with model.metrics.timed("decode"):
-                parameters = tensor_parameters.read_parameters(request)
-                wanted = tensor_requests.read_outputs(request, model.signature)
-                rows = model.max_request_rows
-                inputs = tensor_requests.read_inputs(request, model.signature, self._limits, rows)
+                parameters = head.parameters
+                form = head.form(model.signature, self._limits, model.max_request_rows)
+                inputs = form.read(request.raw)
             priority, step = parameters.priority, parameters.step
             deadline = _earlier(rpc_deadline, model.timeout(parameters.timeout_seconds, priority))
-            outputs = await model.infer(inputs, tuple(wanted), deadline, priority=priority, step=step)
+            outputs = await model.infer(inputs, tuple(form.wanted), deadline, priority=priority, step=step)
             with model.metrics.timed("encode"):
-                return tensor_responses.response(request, model, wanted, outputs)
+                return tensor_responses.response(request, model, form.wanted, outputs)
 
 
 def _earlier(deadline: float | None, timeout_seconds: float | None) -> float | None:
@@ -81,6 +82,6 @@ def _known(exc: Exception, seconds: float) -> ServiceError:
     if not isinstance(exc, ServiceError):
         log.error("%s %s: unexpected. This is a bug.", call.request_id, call.method, exc_info=exc)
     error = exc if isinstance(exc, ServiceError) else UnexpectedError()
-    call.count_failure(call, error)
+    call.count_failure(error.code, error.reason)
     log_failure(call, error, seconds)
     return error

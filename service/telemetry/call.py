@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+
+from prometheus_client import Counter
 
 from service.errors import InferenceError, ServiceError
 from service.telemetry.logs import FIELDS
@@ -21,8 +22,8 @@ class Call:
     """Full name, e.g. "/menagerie.v1.PredictionService/Forecast"."""
     request_id: str
     """From the caller's x-request-id, or made up here."""
-    count_failure: Callable[[Call, ServiceError], None]
-    """Counts what failed by its reason: the RPC, or one request of a stream."""
+    failures: Counter
+    """What failed, by method, model, version, code and reason: RPCs, and single requests of a stream."""
     caller: str = ""
     """Name of the caller's token; empty where it showed none."""
     trace_id: str = ""
@@ -32,6 +33,10 @@ class Call:
     version: str = ""
     code: str = "OK"
     """Name of the status that it ends with."""
+
+    def count_failure(self, code: str, reason: str) -> None:
+        """It failed, or one request of it did."""
+        self.failures.labels(self.method, self.model, self.version, code, reason).inc()
 
 
 current_call: ContextVar[Call] = ContextVar("current_call")

@@ -26,6 +26,7 @@ from prometheus_client.registry import Collector
 
 from service.telemetry.phases import add_phases
 from service.telemetry.statistics import RunSeconds, Statistics
+from service.telemetry.tallies import TallyCounter, TallyHistogram
 from service.telemetry.triton_metrics import Row, TritonCollector
 
 MODEL = ("model", "version")
@@ -41,7 +42,8 @@ CUTS = ("full", "shape", "idle", "delay", "deadline")
 """Why a batch has no more rows: it is full; those who wait have inputs of other shapes; nobody else waits; the delay is
 over; its first request is in a hurry."""
 
-AnyMetric = TypeVar("AnyMetric", Counter, Gauge, Histogram)
+AnyMetric = Counter | Gauge | Histogram | TallyCounter | TallyHistogram
+OneMetric = TypeVar("OneMetric", bound=AnyMetric)
 
 
 class Metrics:
@@ -50,16 +52,18 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(_Publisher(self._publish))  # the first one: it is asked before the others
-        self._by_model: list[Counter | Gauge | Histogram] = []
+        self._by_model: list[AnyMetric] = []
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        self.requests = self._counter("requests", "RPCs by outcome", "method", *MODEL, "code")
+        self.requests = self._tally_counter("requests", "RPCs by outcome", "method", *MODEL, "code")
         self.errors = self._counter(
             "errors", "Failed RPCs, and failed requests of streams, by reason", "method", *MODEL, "code", "reason"
         )
-        self.in_flight = self._gauge("requests_in_flight", "RPCs being answered")
-        self.phase_seconds = self._histogram(
+        self.in_flight = 0
+        """RPCs being answered."""
+        self._gauge("requests_in_flight", "RPCs being answered").set_function(lambda: self.in_flight)
+        self.phase_seconds = self._tally_histogram(
             "phase_seconds", "Time spent: decode, queue, compute, encode, total", SECONDS, *MODEL, "phase"
         )
         self.batch_rows = self._histogram("batch_rows", "Rows of one run of a model", ROWS, *MODEL)
@@ -144,7 +148,13 @@ class Metrics:
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return self._kept(Histogram(f"menagerie_{name}", text, labels, buckets=buckets, registry=self.registry), labels)
 
-    def _kept(self, metric: AnyMetric, labels: tuple[str, ...]) -> AnyMetric:
+    def _tally_counter(self, name: str, text: str, *labels: str) -> TallyCounter:
+        return self._kept(TallyCounter(f"menagerie_{name}", text, labels, self.registry), labels)
+
+    def _tally_histogram(self, name: str, text: str, bounds: tuple[float, ...], *labels: str) -> TallyHistogram:
+        return self._kept(TallyHistogram(f"menagerie_{name}", text, bounds, labels, self.registry), labels)
+
+    def _kept(self, metric: OneMetric, labels: tuple[str, ...]) -> OneMetric:
         if set(MODEL) <= set(labels):
             self._by_model.append(metric)
         return metric

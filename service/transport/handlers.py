@@ -23,5 +23,9 @@ class HandlerTable:
         """Called by generated code."""
         self.handlers |= {f"/{service}/{name}": handler for name, handler in handlers.items()}
 
+    def read_with(self, method: str, deserialize: Callable[[bytes], Any]) -> None:
+        """Give the handler of a method something else than what generated code makes of the bytes of a request."""
+        self.handlers[method] = self.handlers[method]._replace(request_deserializer=deserialize)
+
     def add_generic_rpc_handlers(self, handlers: Iterable[Any]) -> None:
         """Called by generated code, too, with the same handlers behind a function that looks them up."""
