@@ -22,8 +22,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Coroutine, Hashable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Coroutine, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,14 +41,21 @@ _CANCEL_SLACK_SECONDS = 0.01
 """gRPC cancels a call at its deadline, which can be this much before our own timer; it counts as expired."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Seats:
-    """Room in the line for one request, from the moment that it is let in until it is answered."""
+    """Room in the line for one request, from the moment that it is let in until the end of its `with`."""
 
+    batcher: Batcher
     rows: int
     used: bool = False
     """Whether the rows are in the line now, or were."""
     request: Request | None = None
+
+    def __enter__(self) -> Seats:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.batcher.release(self)
 
 
 class Batcher:
@@ -140,26 +147,26 @@ class Batcher:
                 return await self._answer(seats, inputs, tuple(outputs), deadline, priority, counted)
         return await self._answer(seats, inputs, tuple(outputs), deadline, priority, counted)
 
-    @contextmanager
-    def hold(self, rows: int) -> Iterator[Seats]:
+    def hold(self, rows: int) -> Seats:
         """Take seats in the line while the inputs are being prepared; what is not used is given back.
 
         Raises:
             QueueFullError: there is no room; the error says when to try again.
             DrainingError: the batcher is closing.
         """
-        seats = Seats(rows if self._max_batch_rows else 1)
+        seats = Seats(self, rows if self._max_batch_rows else 1)
         self._admit(seats.rows)
         self._seats.add(seats)
         self._empty.clear()
         self._hold(seats.rows)
-        try:
-            yield seats
-        finally:
-            self._give_back(seats)
-            self._seats.discard(seats)
-            if not self._seats:
-                self._empty.set()
+        return seats
+
+    def release(self, seats: Seats) -> None:
+        """Their request is over."""
+        self._give_back(seats)
+        self._seats.discard(seats)
+        if not self._seats:
+            self._empty.set()
 
     def check_requests(self, limit: int, priority: int) -> None:
         """Refuse a request at the door, where as many of its priority wait as may.

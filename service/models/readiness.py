@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from service.models.entry import Entry
 from service.models.model_table import ModelTable
+
+
+class _InFlight:
+    """How many requests are being answered: entered once for each."""
+
+    def __init__(self) -> None:
+        self._requests = 0
+        self.none = asyncio.Event()
+        """Set while there is none."""
+        self.none.set()
+
+    def __enter__(self) -> None:
+        self._requests += 1
+        self.none.clear()
+
+    def __exit__(self, *error: object) -> None:
+        self._requests -= 1
+        if not self._requests:
+            self.none.set()
 
 
 class Readiness:
@@ -19,9 +36,7 @@ class Readiness:
 
     def __init__(self, table: ModelTable) -> None:
         self._table = table
-        self._in_flight = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._in_flight = _InFlight()
         self.stopping = asyncio.Event()
         """Set when the server begins to shut down."""
         self.changed = asyncio.Event()
@@ -37,24 +52,16 @@ class Readiness:
         self.stopping.set()
         self.notify()
 
-    @contextmanager
-    def answering(self) -> Iterator[None]:
-        """A request is being answered; a server that shuts down waits for it."""
-        self._in_flight += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._in_flight -= 1
-            if not self._in_flight:
-                self._idle.set()
+    def answering(self) -> _InFlight:
+        """`with` this a request is being answered; a server that shuts down waits for it."""
+        return self._in_flight
 
     async def wait_idle(self, timeout_seconds: float) -> bool:
         """Wait until no request is being answered; an open stream without one does not count. False: there still is
         one."""
         try:
             async with asyncio.timeout(timeout_seconds):
-                await self._idle.wait()
+                await self._in_flight.none.wait()
         except TimeoutError:
             return False
         return True

@@ -82,14 +82,9 @@ class Quota:
         finally:
             self.streams -= 1
 
-    @contextmanager
-    def request(self, size: int) -> Iterator[None]:
-        """A request of `size` bytes is being answered; errors as `take`."""
-        self.take(size)
-        try:
-            yield
-        finally:
-            self.give_back(size)
+    def request(self, size: int) -> _Held:
+        """`with` this a request of `size` bytes is being answered; entering raises as `take`."""
+        return _Held(self, size)
 
     def take(self, size: int) -> None:
         """A request of `size` bytes is here.
@@ -104,3 +99,18 @@ class Quota:
     def give_back(self, size: int) -> None:
         """It is answered."""
         self.bytes -= size
+
+
+class _Held:
+    """Stands around every request, where a generator with `contextmanager` takes three times as long."""
+
+    __slots__ = ("_quota", "_size")
+
+    def __init__(self, quota: Quota, size: int) -> None:
+        self._quota, self._size = quota, size
+
+    def __enter__(self) -> None:
+        self._quota.take(self._size)
+
+    def __exit__(self, *error: object) -> None:
+        self._quota.give_back(self._size)

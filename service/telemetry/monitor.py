@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from threading import Lock
 from typing import Any
 
@@ -48,6 +48,8 @@ class Monitor:
         self.outputs = tuple(sorted(outputs & card.reference.keys()))
         """Outputs of the graph that are quantities; ask for them beside those that callers want."""
         self._labels = () if isinstance(card.task, SeriesTask) else card.task.labels
+        self._kept_inputs = tuple(name for name, of in _quantities(card).items() if card.reference.keys() & of)
+        self._kept_outputs = ((PROBABILITIES,) if self._labels else ()) + self.outputs
         self._classes = _class_drift(card, self._labels)
         self._lock = Lock()
         self._gathered: dict[Hashable, list[Tensors]] = {}
@@ -57,8 +59,8 @@ class Monitor:
 
     def observe(self, inputs: Tensors, outputs: Tensors) -> None:
         """A request was answered: what went into the graph, and what of its outputs is known."""
-        kept = {name: inputs[name] for name in (IMAGE_INPUT, SERIES_INPUT) if name in inputs}
-        kept |= {name: outputs[name] for name in (PROBABILITIES, *self.outputs) if name in outputs}
+        kept = {name: inputs[name] for name in self._kept_inputs if name in inputs}
+        kept |= {name: outputs[name] for name in self._kept_outputs if name in outputs}
         if not kept:
             return
         with self._lock:
@@ -184,6 +186,13 @@ class _Drift(_Fading):
         """The population-stability index: sum of (p - q) ln(p / q) over the bins."""
         recent, reference = np.maximum(self.shares, _SMALLEST_SHARE), self._reference
         return float(((recent - reference) * np.log(recent / reference)).sum())
+
+
+def _quantities(card: Card) -> dict[str, Iterable[str]]:
+    """Inputs of the graph, and the quantities that are computed of each."""
+    if isinstance(card.task, ImageTask):
+        return {IMAGE_INPUT: CHANNELS}
+    return {SERIES_INPUT: [feature.name for feature in card.task.features]} if isinstance(card.task, SeriesTask) else {}
 
 
 def _class_drift(card: Card, labels: tuple[str, ...]) -> _Drift | None:
