@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -65,11 +66,28 @@ def published(tmp_path: Path, version: int = 1) -> tuple[Path, Card]:
     return path, card
 
 
+def check_report(tmp_path: Path, *words: str) -> None:
+    """The newest run has a report that says this and needs no other file."""
+    text = max((tmp_path / "runs" / "weather").iterdir()).joinpath("report.html").read_text(encoding="utf-8")
+    for word in (*words, "Forecasts", "Learning curves", "How it was made"):
+        assert word in text, word
+    assert text.count('src="data:image/png;base64,') >= 2
+    assert not re.findall(r'(?:src|href)="(?!data:)', text)
+
+
 def test_a_trained_model_forecasts(train: Train, table: Path, tmp_path: Path) -> None:
     result = train(table, "--target", "temperature", "--unit", "temperature=K", "--epochs", 25, "--patience", 25)
     assert result.exit_code == 0, result.stderr
     for row in ("this model", "last value", "same time yesterday", "published weather version 1"):
         assert row in result.stdout
+    check_report(
+        tmp_path,
+        "same time yesterday",
+        "Windows evenly over the test part",
+        "They should cover 90%",
+        "temperature K",
+        "Error over the horizon",
+    )
     path, card = published(tmp_path)
     assert isinstance(card.task, SeriesTask)
     assert card.task.model_copy(update={"interval": None}) == SeriesTask(
@@ -115,6 +133,8 @@ def test_every_kind_of_network_is_published(
     result = train(table, "--target", "temperature", "--epochs", 1, *options)
     assert result.exit_code == 0, result.stderr
     assert ("same time last season" in result.stdout) == ("--season" in options)
+    if "--window" in options and options[-1] == 1:
+        check_report(tmp_path, "One step ahead, the newest 200 windows")
     path, card = published(tmp_path)
     assert isinstance(card.task, SeriesTask)
     assert len(card.golden.samples[0].expected) == card.task.horizon_steps
@@ -138,6 +158,7 @@ def test_several_targets_and_a_feature(train: Train, tmp_path: Path, options: tu
     result = train(path, *columns_wanted, *options, "--epochs", 1)
     assert result.exit_code == 0, result.stderr
     assert "test errors of pressure" in result.stdout
+    check_report(tmp_path, "<th>temperature</th>", "<th>pressure</th>")
     path, card = published(tmp_path)
     assert isinstance(card.task, SeriesTask)
     assert [feature.name for feature in card.task.features] == ["temperature", "pressure", "sun"]

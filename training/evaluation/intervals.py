@@ -32,5 +32,11 @@ def conformal_half_widths(errors: Errors, coverage: float) -> NDArray[np.float64
 
 def covered_share(errors: Errors, half_widths: NDArray[np.float64]) -> NDArray[np.float64]:
     """The share of the errors that lie within their half width, by target: [targets]."""
-    share: NDArray[np.float64] = (np.abs(errors) <= half_widths).mean((0, 1))
+    share: NDArray[np.float64] = covered_by_step(errors, half_widths).mean(0)
+    return share
+
+
+def covered_by_step(errors: Errors, half_widths: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same by step and target: [horizon, targets]."""
+    share: NDArray[np.float64] = (np.abs(errors) <= half_widths).mean(0)
     return share

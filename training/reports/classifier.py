@@ -16,10 +16,10 @@ from training.evaluation.verdict import learning_verdict
 from training.fit import FitResult
 from training.pipelines.image import ImageOutcome
 from training.reports.figures import confusion_matrix, learning_curves, reliability_diagram
+from training.reports.making import write_report
 from training.reports.page import Page
 from zoo.card import Card, ImageTask, TextTask
 
-REPORT_FILE = "report.html"
 _MISTAKES = 12
 _THUMBNAIL_PX = 160
 
@@ -32,12 +32,12 @@ def write_image_report(outcome: ImageOutcome) -> Path:
     page.section("Worst mistakes", "Test images with the least probability for their class." if worst else "None.")
     for row in worst:
         page.picture(_thumbnail(outcome.test_items[row].decode()), _caption(outcome, row, list(labels)))
-    return _write(page, outcome.card, outcome.run_folder)
+    return write_report(page, outcome.card, outcome.run_folder)
 
 
 def write_classifier_report(card: Card, fit: FitResult, test: ClassificationReport, run_folder: Path) -> Path:
     """Write the report of any classifier."""
-    return _write(classifier_page(card, fit, test), card, run_folder)
+    return write_report(classifier_page(card, fit, test), card, run_folder)
 
 
 def classifier_page(card: Card, fit: FitResult, test: ClassificationReport) -> Page:
@@ -104,14 +104,3 @@ def _thumbnail(image: Image.Image) -> bytes:
     image.save(file, "JPEG", quality=80)
     return file.getvalue()
 
-
-def _write(page: Page, card: Card, run_folder: Path) -> Path:
-    page.section("How it was made")
-    origin = card.provenance
-    data = f"{origin.data}, sha256 {origin.data_sha256}"
-    page.table([("recipe", origin.recipe), ("data", data), ("weights from", origin.weights_source or "none")])
-    page.table([(name, str(value)) for name, value in origin.settings.items()])
-    page.table([(name, version) for name, version in origin.versions.items()])
-    path = run_folder / REPORT_FILE
-    page.write(path)
-    return path

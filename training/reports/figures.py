@@ -16,6 +16,7 @@ _NAMED_CLASSES = 40
 def learning_curves(history: Sequence[dict[str, float]], best_epoch: int) -> Figure:
     """Losses and score over the epochs, the best one marked."""
     figure = Figure(figsize=(9, 3.2))
+    figure.subplots_adjust(wspace=0.3)
     losses, score = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
     for key, label in (("train_loss", "training"), ("validation_loss", "validation")):

@@ -11,6 +11,7 @@ from training.evaluation.forecasts import ForecastReport
 from training.pipelines.series import SeriesOutcome
 from training.pipelines.text import TextOutcome
 from training.reports.classifier import write_classifier_report
+from training.reports.forecaster import write_forecast_report
 from training.reports.summary import print_classifier, print_fit, print_published
 from zoo.card import SeriesTask
 
@@ -57,6 +58,7 @@ def print_series_run(outcome: SeriesOutcome, repository: Path, console: Console)
         soft_wrap=True,
     )
     console.print(f"torch and ONNX Runtime differ by {outcome.parity:.1e}, relative", highlight=False)
+    console.print(f"report: {write_forecast_report(outcome)}", highlight=False, soft_wrap=True)
     print_published(outcome.published, repository, console)
 
 

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from training.data.series.windows import SeriesParts, read_series_parts
+from training.data.series.windows import SeriesParts, Windows, read_series_parts
 from training.errors import SettingsError
-from training.evaluation.forecasts import ForecastReport, forecast_report, naive_forecasters
+from training.evaluation.forecasts import Errors, ForecastReport, forecast_report, naive_forecasters
 from training.evaluation.intervals import conformal_half_widths, covered_share
 from training.evaluation.linear import linear_forecaster
 from training.export.gate import check_metric, publish_checked
@@ -45,6 +45,10 @@ class SeriesOutcome:
     """Share of the test values inside the prediction intervals, by target; empty without intervals."""
     parity: float
     """Largest relative error between torch and ONNX Runtime."""
+    windows: Windows
+    """The test part."""
+    errors: Errors
+    """Of the published graph on it."""
     summary: str
     run_folder: Path
 
@@ -101,7 +105,19 @@ def train_series(
         state=made.state,
     )
     published = publish_checked(made.onnx_bytes, card, settings.output, settings.name, settings.version)
-    return SeriesOutcome(published, card, made.fit, test, baselines, covered, made.parity, data.summary, run.folder)
+    return SeriesOutcome(
+        published=published,
+        card=card,
+        fit=made.fit,
+        test=test,
+        baselines=baselines,
+        covered=covered,
+        parity=made.parity,
+        windows=data.test,
+        errors=made.test_errors,
+        summary=data.summary,
+        run_folder=run.folder,
+    )
 
 
 def _findings_table(findings: Sequence[tuple[str, str]]) -> Table:
