@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typer
 from rich.console import Console
 
 from training.commands.options import settings_command
@@ -12,12 +13,15 @@ from training.settings import EvaluateSettings
 def command(settings: EvaluateSettings) -> None:
     """Measure a published model on a data set, through ONNX Runtime and, with --server, through a running server.
 
-    Metrics stand with their 95 % intervals; --against measures another model on the same items.
+    Metrics stand with their 95 % intervals; --against measures another model on the same items. With --gate the exit
+    code is 1 if a limit is not kept.
     """
     from training.pipelines.published.evaluate import evaluate
-    from training.reports.evaluation import print_evaluation, write_evaluation
+    from training.reports.evaluation import print_checks, print_evaluation, write_evaluation
 
-    evaluation = evaluate(settings)
-    print_evaluation(evaluation, Console())
+    console, evaluation = Console(), evaluate(settings)
+    print_evaluation(evaluation, console)
     if settings.result:
         write_evaluation(evaluation, settings.result)
+    if evaluation.checks and not print_checks(evaluation, console):
+        raise typer.Exit(1)

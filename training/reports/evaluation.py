@@ -20,7 +20,7 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     table = Table(title=f"{published.card.name} version {published.version}", title_justify="left")
     for heading in ("", "ONNX Runtime", "95 % interval"):
         table.add_column(heading, justify="right" if heading else "left")
-    columns = {}
+    cost, columns = evaluation.cost, {}
     if remote:
         columns["server"] = remote.measured
     if other:
@@ -33,8 +33,8 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     console.print(table)
     lines = [
         f"on {evaluation.examples.what}",
-        f"one item takes {evaluation.latency_ms:.3g} ms (95th percentile {evaluation.latency_p95_ms:.3g} ms), "
-        f"one thread; {evaluation.size_mb:.2f} MB",
+        f"one item takes {cost.latency_ms:.3g} ms (95th percentile {cost.latency_p95_ms:.3g} ms), one thread; "
+        f"{cost.size_mb:.2f} MB",
     ]
     if remote:
         lines.append(
@@ -45,6 +45,19 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
         lines.append(_against(evaluation))
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def print_checks(evaluation: Evaluation, console: Console) -> bool:
+    """One row per limit, those that are not kept marked; whether all are kept."""
+    table = Table("", "measured", "limit", "")
+    for check in evaluation.checks:
+        verdict = "passed" if check.passed else "[bold red]FAILED[/]"
+        table.add_row(check.figure.replace("_", " "), f"{check.measured:.5g}", check.limit, verdict)
+    console.print(table)
+    failed = [check for check in evaluation.checks if not check.passed]
+    words = f"{len(failed)} of {len(evaluation.checks)} limits not kept" if failed else "all limits kept"
+    console.print(words, style="red" if failed else "green")
+    return not failed
 
 
 def write_evaluation(evaluation: Evaluation, path: Path) -> None:
@@ -60,9 +73,7 @@ def write_evaluation(evaluation: Evaluation, path: Path) -> None:
         "data_sha256": evaluation.examples.sha256,
         "on": evaluation.examples.what,
         "metrics": _values(evaluation.measured.estimates),
-        "latency_ms": evaluation.latency_ms,
-        "latency_p95_ms": evaluation.latency_p95_ms,
-        "size_mb": evaluation.size_mb,
+        **evaluation.cost._asdict(),
     }
     if remote:
         values["server"] = {
@@ -77,7 +88,10 @@ def write_evaluation(evaluation: Evaluation, path: Path) -> None:
             "metrics": _values(other.measured.estimates),
             "better_by": _value(other.better_by),
             "p_value": other.p_value,
+            **other.cost._asdict(),
         }
+    if evaluation.checks:
+        values["gate"] = [check._asdict() for check in evaluation.checks]
     try:
         path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as exc:

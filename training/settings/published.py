@@ -31,6 +31,9 @@ class EvaluateSettings(Settings):
     """PEM file of whom to trust, for a server that speaks TLS; a token is taken from MENAGERIE_TOKEN."""
     batch_size: int = Field(default=32, ge=1)
     """Items that are run at once; a server has a limit."""
+    gate: Path | None = None
+    """YAML or TOML file of limits, such as `accuracy: {at_least: 0.9}` or `size_mb: {at_most: 15}`; exit code 1 says
+    that one of them is not kept."""
     result: Path | None = None
     """JSON file to write all numbers to."""
     validation_file: Path | None = None

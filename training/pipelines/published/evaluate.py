@@ -6,6 +6,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -14,10 +15,10 @@ from training.errors import SettingsError
 from training.evaluation.estimates import Estimate, block_length, difference_estimate
 from training.evaluation.significance import paired_difference
 from training.pipelines.published.examples import SPLIT_SETTINGS, Columns, Examples, Measured, read_examples
+from training.pipelines.published.limits import Check, check_limits, read_limits
 from training.remote import remote_run
 from training.settings import EvaluateSettings
 from zoo.card import Card, SeriesTask
-from zoo.golden import Run, Tensors
 from zoo.package import read_card
 from zoo.repository import find_model
 from zoo.runtime import make_run, open_session
@@ -57,6 +58,15 @@ class Remote:
     """Items to which it names another class."""
 
 
+class Cost(NamedTuple):
+    """What a model takes."""
+
+    latency_ms: float
+    """Median time of a single item, one thread, on this machine."""
+    latency_p95_ms: float
+    size_mb: float
+
+
 @dataclass(frozen=True)
 class Other:
     """Another model on the same items."""
@@ -67,6 +77,7 @@ class Other:
     """By how much the model is better: of accuracies their difference, of errors (scaled MAE) what they are less."""
     p_value: float | None
     """Of classifiers, by McNemar's exact test."""
+    cost: Cost
 
 
 @dataclass(frozen=True)
@@ -76,17 +87,11 @@ class Evaluation:
     published: Published
     examples: Examples
     measured: Measured
-    latency_ms: float
-    """Median time of a single item, one thread, on this machine."""
-    latency_p95_ms: float
-    size_mb: float
+    cost: Cost
     remote: Remote | None = None
     other: Other | None = None
-
-    def figures(self) -> dict[str, float]:
-        """All numbers by name."""
-        own = {"latency_ms": self.latency_ms, "latency_p95_ms": self.latency_p95_ms, "size_mb": self.size_mb}
-        return {name: estimate.value for name, estimate in self.measured.estimates.items()} | own
+    checks: tuple[Check, ...] = ()
+    """Of the limits that were given."""
 
 
 def evaluate(settings: EvaluateSettings, console: Console | None = None) -> Evaluation:
@@ -103,22 +108,20 @@ def evaluate(settings: EvaluateSettings, console: Console | None = None) -> Eval
             f"{published.card.name!r} keeps state from step to step, which a server keeps for each stream; "
             "leave out --server"
         )
+    limits = read_limits(settings.gate) if settings.gate else None
+    against = settings.against or (limits and limits.against)
     examples = _read(settings, published.card, console)
     console.print(f"measuring on {examples.what}", highlight=False, markup=False, soft_wrap=True)
     run = make_run(open_session(published.path))
     measured = examples.measure(run)
-    one = {name: value[:1] for name, value in examples.sample.items()}
-    latencies = _latencies(make_run(open_session(published.path, threads=1)), one)
-    return Evaluation(
-        published,
-        examples,
-        measured,
-        latency_ms=float(np.median(latencies)),
-        latency_p95_ms=float(np.quantile(latencies, 0.95)),
-        size_mb=published.path.stat().st_size / 1e6,
-        remote=_ask_server(settings, published, examples, measured) if settings.server else None,
-        other=_measure_other(settings, published.card, measured, console) if settings.against else None,
-    )
+    remote = _ask_server(settings, published, examples, measured) if settings.server else None
+    other = _measure_other(settings, against, published.card, measured, console) if against else None
+    cost = _cost(published, examples)
+    checks: list[Check] = []
+    if limits:
+        figures = _figures(measured, cost) | _remote_figures(remote)
+        checks = check_limits(limits, figures, _figures(other.measured, other.cost) if other else None)
+    return Evaluation(published, examples, measured, cost, remote, other, tuple(checks))
 
 
 def open_published(path: Path) -> Published:
@@ -160,12 +163,13 @@ def _ask_server(settings: EvaluateSettings, published: Published, examples: Exam
     return Remote(there, float(np.abs(there.outputs - here.outputs).max()), answers)
 
 
-def _measure_other(settings: EvaluateSettings, this: Card, measured: Measured, console: Console) -> Other:
+def _measure_other(
+    settings: EvaluateSettings, against: Path, this: Card, measured: Measured, console: Console
+) -> Other:
     """The same items, as another model takes them."""
-    assert settings.against is not None, "only called with another model. This is a bug."
-    other = open_published(settings.against)
+    other = open_published(against)
     if other.card.task.kind != this.task.kind:
-        raise SettingsError(f"--against {settings.against} is for {other.card.task.kind}, not for {this.task.kind}")
+        raise SettingsError(f"the other model, {against}, is for {other.card.task.kind}, not for {this.task.kind}")
     _check_comparable(this, other.card)
     if other.card.provenance.data_sha256 == this.provenance.data_sha256 and _split(other.card) != _split(this):
         console.print(
@@ -174,8 +178,9 @@ def _measure_other(settings: EvaluateSettings, this: Card, measured: Measured, c
             highlight=False,
             soft_wrap=True,
         )
-    found = _read(settings, other.card, console, origin=this).measure(make_run(open_session(other.path)))
-    return Other(other, found, *compare(measured, found, this))
+    examples = _read(settings, other.card, console, origin=this)
+    found = examples.measure(make_run(open_session(other.path)))
+    return Other(other, found, *compare(measured, found, this), _cost(other, examples))
 
 
 def compare(measured: Measured, other: Measured, card: Card) -> tuple[Estimate, float | None]:
@@ -205,8 +210,20 @@ def _split(card: Card) -> list[object]:
     return [card.provenance.settings.get(name) for name in SPLIT_SETTINGS]
 
 
-def _latencies(run: Run, one: Tensors) -> list[float]:
-    """Milliseconds of single runs, the first ones left out."""
+def _figures(measured: Measured, cost: Cost) -> dict[str, float]:
+    return {name: estimate.value for name, estimate in measured.estimates.items()} | cost._asdict()
+
+
+def _remote_figures(remote: Remote | None) -> dict[str, float]:
+    if remote is None:
+        return {}
+    return {"server_difference": remote.largest_difference, "server_other_answers": float(remote.other_answers)}
+
+
+def _cost(published: Published, examples: Examples) -> Cost:
+    """Of single items; the first run does not count."""
+    run = make_run(open_session(published.path, threads=1))
+    one = {name: value[:1] for name, value in examples.sample.items()}
     run(one)
     times: list[float] = []
     began = time.perf_counter()
@@ -214,4 +231,5 @@ def _latencies(run: Run, one: Tensors) -> list[float]:
         start = time.perf_counter()
         run(one)
         times.append(1000 * (time.perf_counter() - start))
-    return times
+    size = published.path.stat().st_size / 1e6
+    return Cost(float(np.median(times)), float(np.quantile(times, 0.95)), size)
