@@ -13,6 +13,31 @@ while batches that are run side by side are not (see docs/performance.md)."""
 LONG_RUN_SECONDS, ENOUGH_ROWS = 0.05, 8
 """A run on a CPU takes no longer, or has no more rows."""
 
+INSTANT_SECONDS = 0.001
+"""A run that takes no longer is done on the spot: handing it to a thread and back takes some 0.15 ms."""
+_MEMORY = 0.2
+"""By how much the last run counts."""
+
+
+class LonePace:
+    """What a run of a single request takes, by the size of its inputs: guessed, until such runs have been seen."""
+
+    def __init__(self, seconds_per_byte: float) -> None:
+        """Take what a byte of input takes at most; infinite: nobody knows, and runs tell nothing either."""
+        self._seconds_per_byte = seconds_per_byte
+        self._seen: dict[int, float] = {}
+        """Seconds of runs, by the number of bits of their size."""
+
+    def is_instant(self, size: int) -> bool:
+        """Whether a run with inputs of this size is over before a thread could have begun it."""
+        return self._seen.get(size.bit_length(), size * self._seconds_per_byte) < INSTANT_SECONDS
+
+    def took(self, size: int, seconds: float) -> None:
+        """A run was as long as this."""
+        if math.isfinite(self._seconds_per_byte):
+            place = size.bit_length()
+            self._seen[place] = seconds + (1 - _MEMORY) * (self._seen.get(place, seconds) - seconds)
+
 
 def run_seconds(backend: Backend, inputs: Tensors) -> float:
     """What a run takes: the shortest of three, or the first if that is long."""

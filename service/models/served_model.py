@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from time import perf_counter
+from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from service.backend.contract import Device, Signature, Tensors
 from service.batching.batcher import Batcher
-from service.batching.waiting_line import stack
 from service.errors import (
     InferenceError,
     NotANumberError,
@@ -28,6 +25,7 @@ from service.models.fitting import to_callers, to_graph
 from service.models.loading import LoadedModel
 from service.models.model_settings import ModelSettings, Priorities
 from service.models.preparing import call_each, prepare_all
+from service.models.runner import Runner
 from service.models.sequences import Step
 from service.models.stepper import Stepper
 from service.settings import Settings
@@ -53,8 +51,6 @@ PRIORITIES = Priorities(levels=3, default=2)
 _INLINE_CHARACTERS = 10_000
 _INLINE_ITEMS = 4
 
-INSTANT_SECONDS = 0.0005
-"""A run that takes no longer is done on the spot: handing it to a thread and back takes about a third of that."""
 _RPCS = {ImageTask: "ClassifyImages", TextTask: "ClassifyTexts", SeriesTask: "Forecast"}
 
 
@@ -86,8 +82,6 @@ class ServedModel:
         self.device: Device = loaded.backend.device
         self.probe = loaded.probe
         """Inputs of one row that the model is known to answer, if any were found."""
-        self._backend = loaded.backend
-        self._seconds_per_byte = math.inf if loaded.backend.device.kind != "cpu" else _seconds_per_byte(loaded)
         self._max_pixels = settings.max_image_pixels
         self._pool = pool
         self._refuses_nan = settings.refuse_nan
@@ -100,7 +94,7 @@ class ServedModel:
         self.max_batch_rows = settings.max_batch_size if limit is None else limit
         """Rows that a run may have, by its file and the settings; 0: the model has no batch axis."""
         spare_runs = max(settings.compute_threads - runs, 0) if loaded.frugal and self.max_batch_rows else 0
-        self._runner = ThreadPoolExecutor(runs + spare_runs, thread_name_prefix=f"run-{name}-{version}")
+        self._runner = Runner(f"run-{name}-{version}", loaded, runs + spare_runs)
         self.max_request_rows = min(
             self.settings.max_batch_rows or settings.max_items_per_request, settings.max_queue_rows
         )
@@ -296,8 +290,7 @@ class ServedModel:
         await self._batcher.close(timeout_seconds)
         if self._stepper:
             self._stepper.close()
-        self._backend.close()
-        self._runner.shutdown(wait=False, cancel_futures=True)
+        self._runner.close()
         self.metrics.settle()
 
     def _wanted(self, output: str) -> tuple[str, ...]:
@@ -323,34 +316,9 @@ class ServedModel:
             self._batcher.check_requests(policy.max_requests, level - self.priorities.default)
 
     async def _compute(self, parts: Sequence[Tensors], outputs: Sequence[str]) -> tuple[Tensors, float]:
-        def run() -> tuple[Tensors, float]:
-            start = perf_counter()
-            inputs = stack(parts)
-            stack_seconds = perf_counter() - start
-            return backend.run(inputs, outputs), stack_seconds
-
-        backend, loop = self._backend, asyncio.get_running_loop()
-        answer = run() if self._is_instant(parts) else await loop.run_in_executor(self._runner, run)
-        self._last_success = loop.time()
+        answer = await self._runner.run(parts, outputs, alone=self._batcher.alone)
+        self._last_success = asyncio.get_running_loop().time()
         return answer
-
-    def _is_instant(self, parts: Sequence[Tensors]) -> bool:
-        """Whether a run is over before a thread could have begun it, and nobody else is there to wait meanwhile."""
-        return len(parts) == 1 and self._batcher.alone and self._seconds_per_byte * _size(parts[0]) < INSTANT_SECONDS
-
-
-def _size(tensors: Tensors) -> int:
-    """Bytes of numbers, and characters of text."""
-    values = tensors.values()
-    return sum(len("".join(value.ravel().tolist())) if value.dtype.kind == "O" else value.nbytes for value in values)
-
-
-def _seconds_per_byte(loaded: LoadedModel) -> float:
-    """By how much a run is longer where the inputs are larger. Of a model without a card nobody knows: it may have
-    loops. On a GPU it waits for the runs of others, and the copies of several overlap in threads of their own."""
-    if loaded.card is None or loaded.probe is None or loaded.backend.device.kind != "cpu":
-        return math.inf
-    return loaded.row_seconds / max(_size(loaded.probe), 1)
 
 
 def _finite(values: NDArray[Any]) -> NDArray[np.float32]:
