@@ -17,8 +17,10 @@ from rich.console import Console
 
 from tests.training.conftest import Result
 from tests.training.pictures import write_pictures
+from tests.training.test_series_training import weather, write_table
 from training.pipelines.image import train_image
-from training.settings import ImageSettings
+from training.pipelines.series import train_series
+from training.settings import ImageSettings, SeriesSettings
 
 Train = Callable[..., Result]
 TINY = {"backbone": "small_cnn", "mode": "scratch", "weights": "none", "workers": 0, "epochs": 3}
@@ -88,6 +90,36 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(menagerie_train: Train
     assert result.exit_code == 0, result.stderr
     assert "3 epochs" in result.stdout
     assert "published colours version 3" in result.stdout
+    for key, value in weights(whole).items():
+        assert torch.equal(value, weights(parts)[key])
+
+
+def test_a_stream_that_was_interrupted_goes_on_as_if_it_had_not_been(menagerie_train: Train, tmp_path: Path) -> None:
+    settings = SeriesSettings(
+        data=write_table(tmp_path / "weather.csv", weather(250)),
+        target=["temperature"],
+        feature=["sun"],
+        output=tmp_path / "zoo",
+        runs=tmp_path / "runs",
+        name="colours",
+        stateful=True,
+        cell="lstm",
+        layers=2,
+        dropout=0.3,
+        recurrent_dropout=0.3,
+        window=12,
+        horizon=2,
+        hidden_size=4,
+        epochs=3,
+        averaging="ema",
+        device="cpu",
+    )
+    train_series(settings, console=Console(quiet=True))
+    assert train_series(settings, console=InterruptingConsole()).fit.interrupted
+    whole, parts = run_folders(tmp_path)
+    result = menagerie_train("series", "--resume", parts)
+    assert result.exit_code == 0, result.stderr
+    assert "3 epochs" in result.stdout
     for key, value in weights(whole).items():
         assert torch.equal(value, weights(parts)[key])
 
