@@ -30,7 +30,7 @@ from tests.benchmarks.cells import Cell, Make, Running
 from tests.benchmarks.checking import Client
 from tests.benchmarks.floors import measure_echo, repeat_raw, search_raw
 from tests.benchmarks.models import BUILD
-from tests.benchmarks.open_loop import Lateness, Load, percentile, poisson
+from tests.benchmarks.open_loop import ARRIVALS, Lateness, Load, percentile
 from tests.benchmarks.results import OpenLoop, Reload, Results, describe, size_key
 from tests.benchmarks.workloads import Workload
 
@@ -168,28 +168,25 @@ class Bench:
                 measure_echo(echoes, self.results, size, cell.callers, min(self._options.seconds / 3, _ECHO_SECONDS))
 
     def _open_loop(self, server: Running, workload: Workload) -> None:
-        with self.step(f"open loop: {workload.name}"):
-            capacity = self._capacity(workload.name)
-            if not capacity:
-                return
-            rate, seconds = SHARE_OF_CAPACITY * capacity, 5 * self._options.seconds
-            load = Load(server.address)
-            questions = [workload.question(1, row) for row in range(workloads.ROWS)]
-
-            async def run() -> None:
-                await load.run(questions, poisson(rate), asyncio.sleep(seconds))
-
-            taken = time.process_time()
-            asyncio.run(run())
-            taken = (time.process_time() - taken) / seconds
-            outcomes = load.outcomes
-            p50, p95, p99 = (percentile(outcomes, percent) for percent in (50, 95, 99))
-            failed = dict(Counter(outcome.code for outcome in outcomes if outcome.code != "OK"))
-            wrong = sum(not outcome.right for outcome in outcomes)
-            kept = Lateness.of(outcomes, rate, seconds, taken)
-            self.results.open_loops.append(
-                OpenLoop(workload.name, SHARE_OF_CAPACITY, len(outcomes), failed, wrong, p50, p95, p99, kept)
-            )
+        capacity = self._capacity(workload.name)
+        for arrivals, at_rate in ARRIVALS.items() if capacity else ():
+            with self.step(f"open loop: {workload.name}, {arrivals}"):
+                rate, seconds = SHARE_OF_CAPACITY * capacity, 5 * self._options.seconds
+                load = Load(server.address)
+                questions = [workload.question(1, row) for row in range(workloads.ROWS)]
+                taken = time.process_time()
+                asyncio.run(load.run_for(questions, at_rate(rate), seconds))
+                taken = (time.process_time() - taken) / seconds
+                outcomes = load.outcomes
+                p50, p95, p99 = (percentile(outcomes, percent) for percent in (50, 95, 99))
+                failed = dict(Counter(outcome.code for outcome in outcomes if outcome.code != "OK"))
+                wrong = sum(not outcome.right for outcome in outcomes)
+                kept = Lateness.of(outcomes, rate, seconds, taken)
+                self.results.open_loops.append(
+                    OpenLoop(
+                        *(workload.name, arrivals, SHARE_OF_CAPACITY, len(outcomes), failed, wrong, p50, p95, p99, kept)
+                    )
+                )
 
     def _capacity(self, workload: str) -> float:
         """The most that a closed loop reached with single items; 0 without one."""

@@ -65,6 +65,11 @@ def poisson(per_second: float, seed: int = 0) -> Iterator[float]:
             yield time
 
 
+ARRIVALS: dict[str, Callable[[float], Iterator[float]]] = {"steady": steady, "Poisson": poisson}
+"""How requests may come. Poisson's are those of independent callers, and hard on a server: one that takes a fixed time
+for each, one after the other (M/D/1), has a p99 of 4.3 times its p50 at 70 % of its capacity."""
+
+
 @dataclass
 class Load:
     """Callers of one server, on one channel."""
@@ -88,6 +93,10 @@ class Load:
                 task.add_done_callback(tasks.discard)
             await asyncio.gather(*tasks)
         await done
+
+    async def run_for(self, questions: Sequence[Question], times: Iterable[float], seconds: float) -> None:
+        """Ask the questions in turn at these times for so long, then wait for the last answers."""
+        await self.run(questions, times, asyncio.sleep(seconds))
 
     async def saturate(self, questions: Sequence[Question], callers: int, seconds: float) -> float:
         """Right answers a second to so many callers that ask again as soon as they have their answer."""

@@ -108,8 +108,10 @@ def _add(table: Table, results: Results, cell: Cell) -> None:
 
 
 def _open_loop_table(results: Results) -> Table:
-    title = "open loops: Poisson arrivals, latency from when a request should have left"
-    table = Table("workload", "of capacity", "asked/s", "achieved/s", "p50 ms", "p95 ms", "p99 ms", title=title)
+    title = "open loops: latency from when a request should have left"
+    table = Table(
+        "workload", "arrivals", "of capacity", "asked/s", "achieved/s", "p50 ms", "p95 ms", "p99 ms", title=title
+    )
     for name in ("failed", "wrong", "generator"):
         table.add_column(name)
     for loop in results.open_loops:
@@ -117,6 +119,7 @@ def _open_loop_table(results: Results) -> Table:
         late = f"p99 {kept.p99_ms:.1f} ms late, takes {kept.cores:.2f} cores"
         table.add_row(
             loop.workload,
+            loop.arrivals,
             _percent(loop.share),
             f"{kept.asked_per_second:,.1f}",
             f"{kept.achieved_per_second:,.1f}",

@@ -78,6 +78,8 @@ class OpenLoop:
     """Requests that leave at their times."""
 
     workload: str
+    arrivals: str
+    """A key of `ARRIVALS`."""
     share: float
     """Of the capacity, which is the most that a closed loop of single items reached."""
     requests: int

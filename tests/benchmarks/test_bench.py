@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -66,9 +67,10 @@ def check_shape(found: dict[str, Any]) -> None:
         assert cell["of_echo"] > 0
     assert {floor["kind"] for floor in found["echo"]} == {"asyncio", "threads", "pinned"}
     assert found["raw"]["load"]["items_per_second"] > 0
-    (loop,) = found["open_loops"]
-    assert loop["failed"] == {}
-    assert loop["wrong"] == 0
+    assert [loop["arrivals"] for loop in found["open_loops"]] == ["steady", "Poisson"]
+    for loop in found["open_loops"]:
+        assert loop["failed"] == {}
+        assert loop["wrong"] == 0
 
 
 @needs_h2load
@@ -103,6 +105,21 @@ def test_arrivals_have_the_rate_that_was_asked_for() -> None:
     assert times == sorted(times)
     assert times[-1] == pytest.approx(100, rel=0.05)
     assert list(islice(steady(50), 3)) == [0, 0.02, 0.04]
+
+
+def test_what_an_ideal_server_makes_of_the_arrivals() -> None:
+    """One that takes a second for each request, one after the other, at 70 % of its capacity."""
+
+    def p99_over_p50(times: Iterable[float]) -> float:
+        free, seconds = 0.0, []
+        for time in islice(times, 200_000):
+            free = max(free, time) + 1
+            seconds.append(free - time)
+        p50, p99 = np.percentile(seconds, (50, 99))
+        return float(p99 / p50)
+
+    assert p99_over_p50(steady(0.7)) == pytest.approx(1)
+    assert p99_over_p50(poisson(0.7)) == pytest.approx(4.3, rel=0.05)
 
 
 def test_a_generator_that_falls_behind_says_so() -> None:

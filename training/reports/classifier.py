@@ -103,4 +103,3 @@ def _thumbnail(image: Image.Image) -> bytes:
     file = io.BytesIO()
     image.save(file, "JPEG", quality=80)
     return file.getvalue()
-
