@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -90,4 +91,4 @@ def _add(answer: ModelInferResponse, name: str, datatype: str, values: NDArray[n
 
 def _raw(values: NDArray[np.generic]) -> bytes:
     """Row-major, little-endian."""
-    return values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
+    return values.tobytes() if sys.byteorder == "little" else values.byteswap().tobytes()
