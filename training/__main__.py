@@ -8,7 +8,7 @@ import typer
 
 COMMANDS = ("image", "text", "series", "pretrained", "compare", "ensemble", "evaluate", "quantize", "visualize")
 """Modules in `training.commands`, each with a function `command`."""
-GROUPS = ("kfold", "ablate")
+GROUPS = ("kfold", "ablate", "tune")
 """Likewise, each with a typer application `app` of a command for each task."""
 
 

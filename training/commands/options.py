@@ -100,6 +100,8 @@ def _build(model: type[SettingsModel], values: dict[str, Any], arguments: tuple[
         from training.runs.settings_file import read_values
 
         given = read_values(config, model) | given
+    if "from_model" in given and "resume" not in given:
+        given = _inherited(model, given) | given
     try:
         return model(**given)
     except ValidationError as exc:
@@ -111,12 +113,23 @@ def _of_run(model: type[SettingsModel], given: dict[str, Any]) -> dict[str, Any]
     """All settings of the run to resume."""
     from training.runs.settings_file import SETTINGS_FILE, read_values
 
-    if others := sorted(given.keys() - {"resume"}):
+    if others := sorted(given.keys() - {"resume"} - model.changed_by_resume):
         raise typer.BadParameter(
             f"--resume goes on with the settings of the run; leave out {', '.join(map(_option, others))}, "
             f"or begin a new run with --config {given['resume'] / SETTINGS_FILE}"
         )
     return read_values(given["resume"] / SETTINGS_FILE, model) | given
+
+
+def _inherited(model: type[SettingsModel], given: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the run to go on from."""
+    from training.pipelines.origin import inherited_values
+    from training.settings import RunSettings
+
+    assert issubclass(model, RunSettings), "only runs go on from a model. This is a bug."
+    return inherited_values(
+        model, Path(given["from_model"]), Path(given.get("runs", model.model_fields["runs"].default))
+    )
 
 
 def _problem(error: Any, arguments: tuple[str, ...]) -> str:

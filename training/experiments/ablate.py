@@ -59,7 +59,7 @@ def ablate(settings: AblationSettings, task: Task[Any], console: Console | None 
     scores: dict[str, list[Score]] = {}
     for ingredient in [Ingredient(EVERYTHING, {}), *ingredients]:
         scores[ingredient.name] = _scores(experiment, task, settings, ingredient, done=len(scores) * settings.seeds)
-        experiment.say(f"about {experiment.seconds_left(total - len(scores) * settings.seeds):.0f} s left")
+        experiment.tell_left(total - len(scores) * settings.seeds)
         rows = [
             {"ingredients": name, "trial": score.trial, **score.metrics} for name in scores for score in scores[name]
         ]

@@ -33,11 +33,15 @@ class ImageTask:
         file = None if settings.weights in ("none", "pretrained") else Path(settings.weights)
         classes = len(find_images(settings.data).classes)
         backbone = make_backbone(settings.backbone, classes, weights_file=file, image_size=settings.image_size)
-        chosen = {"data", "skip_broken", "crop_to_boxes", "validation", "test", "seed"}
+        chosen = {"data", "skip_broken", "crop_to_boxes", "validation", "test", "seed", "split_seed"}
         key = (backbone.preprocessing.resize, settings.model_dump(include=chosen))
         if self._kept is None or self._kept[0] != key:
             self._kept = key, read_data(settings, backbone, run)
         return self._kept[1]
+
+    def metric(self, settings: ImageSettings) -> str:  # noqa: ARG002
+        """Accuracy."""
+        return "accuracy"
 
     def sha256(self, data: ImageData) -> str:
         """Over names and contents of the images."""

@@ -55,8 +55,8 @@ def kfold(settings: FoldSettings, task: Task[Any], console: Console | None = Non
     for number, fold in enumerate(task.folds(data, settings.folds, experiment.of_runs.seed), 1):
         experiment.say(f"\nfold {number} of {settings.folds}", style="bold")
         scores.append(experiment.score(f"fold-{number}", experiment.of_runs, fold))
-        left = experiment.seconds_left(settings.folds - number)
-        experiment.say(f"{scores[-1].headline} {scores[-1].value:.4f}; about {left:.0f} s left")
+        experiment.say(f"{scores[-1].headline} {scores[-1].value:.4f}")
+        experiment.tell_left(settings.folds - number)
         experiment.write_table(FOLDS_FILE, [{"fold": place, **row.metrics} for place, row in enumerate(scores, 1)])
     answers = [
         {"fold": str(number), **answer}

@@ -31,6 +31,10 @@ class SeriesTask:
         run.say(data.summary, f"{data.split}; sha256 {data.sha256[:12]}")
         return data
 
+    def metric(self, settings: SeriesSettings) -> str:  # noqa: ARG002
+        """Mean absolute error in standard deviations."""
+        return "mae_scaled"
+
     def sha256(self, data: SeriesParts) -> str:
         """Over the file."""
         return data.sha256

@@ -42,6 +42,9 @@ class Task(Protocol[SettingsOfTask]):
             TrainingError: see `training.errors`.
         """
 
+    def metric(self, settings: SettingsOfTask) -> str:
+        """Name of the metric that chooses the best epoch, and decides between trainings."""
+
     def sha256(self, data: Any) -> str:
         """Hash of the data."""
 

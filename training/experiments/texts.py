@@ -25,6 +25,10 @@ class TextTask:
         run.say(f"{data.summary}; {data.split}; sha256 {data.sha256[:12]}")
         return data
 
+    def metric(self, settings: TextSettings) -> str:
+        """Log loss or accuracy."""
+        return settings.monitor
+
     def sha256(self, data: TextParts) -> str:
         """Over the files."""
         return data.sha256

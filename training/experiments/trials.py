@@ -126,9 +126,11 @@ class Experiment:
         for checkpoint in (self.folder / TRIALS_FOLDER / trial).rglob("*.ckpt"):
             checkpoint.unlink()
 
-    def seconds_left(self, trials: int) -> float:
-        """About how long so many trials take."""
-        return trials * sum(self._seconds) / max(len(self._seconds), 1)
+    def tell_left(self, trials: int) -> None:
+        """Say about how long so many trials take."""
+        if self._seconds and trials:
+            minutes, seconds = divmod(round(trials * sum(self._seconds) / len(self._seconds)), 60)
+            self.say(f"about {minutes}:{seconds:02} minutes left")
 
     def write_table(self, name: str, rows: Iterable[Mapping[str, object]]) -> Path:
         """Write a CSV file to the folder, whole or not at all."""

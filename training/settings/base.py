@@ -16,4 +16,7 @@ class Settings(BaseModel):
     hidden: ClassVar[frozenset[str]] = frozenset()
     """Fields that are no options; a file of settings may have them."""
 
+    changed_by_resume: ClassVar[frozenset[str]] = frozenset()
+    """Options that may be given beside `--resume`."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)

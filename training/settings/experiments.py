@@ -14,7 +14,18 @@ from training.settings.series import SeriesSettings
 from training.settings.text import TextSettings
 
 OF_PUBLICATION = frozenset(
-    {"output", "version", "description", "licence", "quantize", "calibrate", "coverage", "unit", "language"}
+    {
+        "output",
+        "version",
+        "description",
+        "licence",
+        "quantize",
+        "calibrate",
+        "coverage",
+        "unit",
+        "language",
+        "from_model",
+    }
 )
 """Settings that say how a model is published; experiments publish none."""
 
@@ -84,3 +95,39 @@ class TextAblationSettings(AblationSettings, TextSettings):
 
 class SeriesAblationSettings(AblationSettings, SeriesSettings):
     """Settings of `python -m training ablate series`."""
+
+
+class SearchSettings(ExperimentSettings):
+    """Settings of `python -m training tune`."""
+
+    changed_by_resume: ClassVar[frozenset[str]] = frozenset({"trials", "hours"})
+
+    search: list[str] = Field(default=[])
+    """A setting to search, and its values: SETTING=LOW..HIGH, SETTING=LOW..HIGH:log, SETTING=LOW..HIGH:STEP or
+    SETTING=A,B,C; repeat the option for several."""
+    space: Path | None = None
+    """YAML file with the same, one `setting: values` per line."""
+    trials: int = Field(default=30, ge=1)
+    """Trainings in all, those given up early included; may be raised with --resume."""
+    hours: float | None = Field(default=None, gt=0)
+    """Begin no more trainings after so many hours."""
+    pruning: bool = True
+    """Give a training up when its score is worse than the median of the earlier ones at the same epoch."""
+    startup_trials: int = Field(default=5, ge=1)
+    """Trainings that are never given up, at the beginning."""
+    startup_epochs: int = Field(default=2, ge=0)
+    """Epochs before a training may be given up."""
+    name: str = "tune"
+    """Name of the experiment's folder, RUNS/NAME/TIME."""
+
+
+class ImageSearchSettings(SearchSettings, ImageSettings):
+    """Settings of `python -m training tune image`."""
+
+
+class TextSearchSettings(SearchSettings, TextSettings):
+    """Settings of `python -m training tune text`."""
+
+
+class SeriesSearchSettings(SearchSettings, SeriesSettings):
+    """Settings of `python -m training tune series`."""
