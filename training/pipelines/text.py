@@ -28,6 +28,7 @@ from training.models.calibrated import Calibrated
 from training.models.naive_bayes import Blend, HashedNaiveBayes
 from training.models.text import Committee, CommitteeLoss, LogLoss, TextClassifier
 from training.models.vectors import load_vectors
+from training.pipelines.duplicates import Duplicates, treat_text_duplicates
 from training.pipelines.manifests import text_rows
 from training.runs import TrainingRun
 from training.settings.text import WIDEST_ONE_HOT, TextSettings
@@ -54,6 +55,7 @@ class TextOutcome:
     """The same on the part that chose the best epoch."""
     baselines: dict[str, float]
     """Test accuracy of the simple answers, by name."""
+    duplicates: Duplicates
     parity: float
     """Largest relative error between torch and ONNX Runtime."""
     run_folder: Path
@@ -100,8 +102,11 @@ def train_text(
     run = TrainingRun(settings, console)
     data = read_text_parts(settings)
     run.say(f"{data.summary}; {data.split}; sha256 {data.sha256[:12]}")
+    data, duplicates = treat_text_duplicates(data, settings.duplicates)
+    run.say(duplicates.summary(), style="yellow" if duplicates.found else "")
     trained = train_classifier(settings, data, run)
     network, tokenizer = trained.network, trained.tokenizer
+    duplicates.write(run.folder)
     run.say("evaluating and exporting")
     temperature = _fit_temperature(network, tokenizer, data.validation) if settings.calibrate else None
     if temperature is not None:
@@ -126,6 +131,7 @@ def train_text(
             weights_source="" if settings.vectors is None else f"word vectors {settings.vectors.name}",
         ),
         test_metrics=test.metrics()
+        | duplicates.metrics(test)
         | {f"{name}_accuracy": round(value, 5) for name, value in baselines.items()}
         | trained.facts,
         calibration=None if temperature is None else describe_calibration(temperature, test),
@@ -135,7 +141,7 @@ def train_text(
     )
     published = publish_checked(onnx_bytes, card, settings.output, settings.name, settings.version)
     validation = report_on(exported, data.validation)
-    return TextOutcome(published, card, trained.fit, test, validation, baselines, parity, run.folder)
+    return TextOutcome(published, card, trained.fit, test, validation, baselines, duplicates, parity, run.folder)
 
 
 def train_classifier(settings: TextSettings, data: TextParts, run: TrainingRun) -> TrainedText:

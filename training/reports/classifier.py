@@ -15,6 +15,8 @@ from training.evaluation.significance import share_interval
 from training.evaluation.verdict import learning_verdict
 from training.fit import FitResult
 from training.pipelines.image import ImageOutcome
+from training.pipelines.text import TextOutcome
+from training.reports.duplicates import add_duplicates
 from training.reports.figures import confusion_matrix, learning_curves, reliability_diagram
 from training.reports.making import write_report
 from training.reports.page import Page
@@ -27,6 +29,10 @@ _THUMBNAIL_PX = 160
 def write_image_report(outcome: ImageOutcome) -> Path:
     """Write the report of an image classifier, its worst mistakes included."""
     page = classifier_page(outcome.card, outcome.fit, outcome.test)
+    add_duplicates(page, outcome.duplicates, outcome.test)
+    for pair in outcome.twins:
+        for item in pair:
+            page.picture(_thumbnail(item.decode()), item.name)
     worst = worst_mistakes(outcome.test)
     labels = outcome.card.class_shares.keys()
     page.section("Worst mistakes", "Test images with the least probability for their class." if worst else "None.")
@@ -35,9 +41,11 @@ def write_image_report(outcome: ImageOutcome) -> Path:
     return write_report(page, outcome.card, outcome.run_folder)
 
 
-def write_classifier_report(card: Card, fit: FitResult, test: ClassificationReport, run_folder: Path) -> Path:
-    """Write the report of any classifier."""
-    return write_report(classifier_page(card, fit, test), card, run_folder)
+def write_text_report(outcome: TextOutcome) -> Path:
+    """Write the report of a text classifier."""
+    page = classifier_page(outcome.card, outcome.fit, outcome.test)
+    add_duplicates(page, outcome.duplicates, outcome.test)
+    return write_report(page, outcome.card, outcome.run_folder)
 
 
 def classifier_page(card: Card, fit: FitResult, test: ClassificationReport) -> Page:

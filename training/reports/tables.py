@@ -10,7 +10,7 @@ from rich.table import Table
 from training.evaluation.forecasts import ForecastReport
 from training.pipelines.series import SeriesOutcome
 from training.pipelines.text import TextOutcome
-from training.reports.classifier import write_classifier_report
+from training.reports.classifier import write_text_report
 from training.reports.forecaster import write_forecast_report
 from training.reports.summary import print_classifier, print_fit, print_published
 from zoo.card import SeriesTask
@@ -28,7 +28,7 @@ def print_text_run(outcome: TextOutcome, repository: Path, console: Console) -> 
     console.print(table)
     console.print(f"validation accuracy {outcome.validation.accuracy:.4f}", highlight=False)
     console.print(f"torch and ONNX Runtime differ by {outcome.parity:.1e}, relative", highlight=False)
-    report = write_classifier_report(outcome.card, outcome.fit, outcome.test, outcome.run_folder)
+    report = write_text_report(outcome)
     console.print(f"report: {report}", highlight=False, soft_wrap=True)
     print_published(outcome.published, repository, console)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from training.settings.run import RunSettings
+
+DuplicatePolicy = Literal["report", "drop", "error"]
 
 
 class ClassifierSettings(RunSettings):
@@ -17,6 +19,9 @@ class ClassifierSettings(RunSettings):
     split_seed: int | None = Field(default=None, ge=0)
     """Seed of the split alone, for runs with different seeds on one split, such as those of an ensemble; default: the
     seed."""
+    duplicates: DuplicatePolicy = "report"
+    """What to do about items that are nearly the same as one of the test or the validation part: report them, drop them
+    from the parts that the model is made with, or stop with an error."""
     calibrate: bool = True
     """Divide the logits by a temperature, found on the validation part, so that the classifier is right as often as it
     says; no answer changes."""

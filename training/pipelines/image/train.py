@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 
-from training.data.images import ImageItem, TrainingImages, channel_statistics, read_images, split_images
+from training.data.images import (
+    ImageItem,
+    LabelledImages,
+    TrainingImages,
+    channel_statistics,
+    read_images,
+    split_images,
+)
 from training.data.images.augmentation import make_augmentation
 from training.data.images.readers import find_images
 from training.evaluation.calibration import describe_calibration
@@ -19,6 +26,7 @@ from training.fit import FitResult
 from training.models.backbones import Backbone
 from training.models.image import ImageClassifier
 from training.models.published import PooledHead
+from training.pipelines.duplicates import Duplicates, treat_image_duplicates
 from training.pipelines.image.backbone import prepare_backbone
 from training.pipelines.image.export import ImageData, export_checked, try_int8, with_golden
 from training.pipelines.image.graph import complete_classifier
@@ -29,6 +37,8 @@ from training.runs import TrainingRun
 from training.settings import ImageSettings
 from zoo.card import Card, ImageTask
 from zoo.repository import ModelVersion
+
+_SHOWN_TWINS = 8
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,9 @@ class ImageOutcome:
     """Of the published graph, through ONNX Runtime."""
     test_items: tuple[ImageItem, ...]
     """In the order of the report."""
+    duplicates: Duplicates
+    twins: tuple[tuple[ImageItem, ImageItem], ...]
+    """The first near-duplicates, to be looked at."""
     parity: float
     """Largest relative error between torch and ONNX Runtime, float32."""
     run_folder: Path
@@ -70,11 +83,13 @@ def train_image(
     classes = find_images(settings.data).classes
     backbone, load_report = prepare_backbone(settings, len(classes), run)
     data = read_data(settings, backbone, run)
+    data, duplicates = _treat_duplicates(data, settings, run)
     classifier = ImageClassifier(backbone)
     pooled = PooledHead(backbone) if settings.cam else None
     run.begin(image_rows(data.images, data.split))
     result = train_classifier(classifier, backbone, data, settings, run)
     run.end_training()
+    duplicates.write(run.folder)
     run.say("evaluating and exporting")
     complete, tried = complete_classifier(classifier, pooled, data, settings)
     float_graph, parity = export_checked(complete.classifier, data)
@@ -95,7 +110,7 @@ def train_image(
             split=data.split.description,
             weights_source=load_report.origin if load_report else "",
         ),
-        test_metrics=chosen.test.metrics(),
+        test_metrics=chosen.test.metrics() | duplicates.metrics(chosen.test),
         calibration=complete.temperature and describe_calibration(complete.temperature, chosen.test),
         tried=tried,
         reference=channel_statistics(data.images, data.split.train),
@@ -104,7 +119,9 @@ def train_image(
     card = with_golden(card, complete.classifier, chosen, data)
     published = publish_checked(chosen.onnx_bytes, card, settings.output, settings.name, settings.version)
     test_items = tuple(data.images.items[index] for index in data.split.test)
-    return ImageOutcome(published, card, result, chosen.test, test_items, parity, run.folder)
+    return ImageOutcome(
+        published, card, result, chosen.test, test_items, duplicates, _twins(duplicates, data.images), parity, run.folder
+    )
 
 
 def read_data(settings: ImageSettings, backbone: Backbone, run: TrainingRun) -> ImageData:
@@ -123,6 +140,12 @@ def read_data(settings: ImageSettings, backbone: Backbone, run: TrainingRun) -> 
     return ImageData(images, split, resize)
 
 
+def _treat_duplicates(data: ImageData, settings: ImageSettings, run: TrainingRun) -> tuple[ImageData, Duplicates]:
+    split, duplicates = treat_image_duplicates(data.images, data.split, settings.duplicates)
+    run.say(duplicates.summary(), style="yellow" if duplicates.found else "")
+    return replace(data, split=split), duplicates
+
+
 def train_classifier(
     classifier: ImageClassifier, backbone: Backbone, data: ImageData, settings: ImageSettings, run: TrainingRun
 ) -> FitResult:
@@ -134,3 +157,8 @@ def train_classifier(
     augmented = TrainingImages(data.images, data.split.train, data.resize, transform)
     fit_all = finetune if settings.mode == "finetune" else train_from_scratch
     return fit_all(classifier, backbone, augmented, validation, settings, run)
+
+
+def _twins(duplicates: Duplicates, images: LabelledImages) -> tuple[tuple[ImageItem, ImageItem], ...]:
+    by_name = {item.name: item for item in images.items}
+    return tuple((by_name[row.item.name], by_name[row.other.name]) for row in duplicates.found[:_SHOWN_TWINS])

@@ -1,0 +1,26 @@
+"""The section of a report on near-duplicates across the parts."""
+
+from __future__ import annotations
+
+from training.evaluation.classification import ClassificationReport
+from training.pipelines.duplicates import DUPLICATES_FILE, Duplicates
+from training.reports.page import Page
+
+_ROWS = 30
+_HEADINGS = ("part", "item", "label", "other part", "other item", "label", "similarity")
+
+
+def add_duplicates(page: Page, duplicates: Duplicates, test: ClassificationReport) -> None:
+    """The section, with the first of them; all are in `duplicates.csv`."""
+    note = f"{duplicates.summary()[0].upper()}{duplicates.summary()[1:]}."
+    if without := duplicates.metrics(test).get("accuracy_without_near_duplicates"):
+        note += f" Accuracy on the test part without them: {without:.4f}, with them {test.accuracy:.4f}."
+    if len(duplicates.found) > _ROWS:
+        note += f" The first {_ROWS}; all {len(duplicates.found)} are in {DUPLICATES_FILE}."
+    page.section("Near-duplicates", note)
+    if duplicates.found:
+        rows = [
+            (row.part, *row.item, row.other_part, *row.other, round(row.similarity, 3))
+            for row in duplicates.found[:_ROWS]
+        ]
+        page.table(rows, _HEADINGS)
