@@ -111,13 +111,13 @@ def _make_forecaster() -> tuple[bytes, Any]:
     import torch
 
     from training.export.series import export_series
-    from training.models.series import DirectNetwork, Forecaster, Scaler
+    from training.models.series import DirectNetwork, Forecaster, RecurrentLayers, Scaler
     from zoo.card import Quantity, SeriesTask
 
     features = tuple(Quantity(name=f"reading_{number}") for number in range(FEATURES))
     mean, std = torch.full((FEATURES,), 100.0), torch.full((FEATURES,), 10.0)
     scaler = Scaler(mean, std)
-    network = DirectNetwork(scaler.size, HORIZON, 1, segment=24)
+    network = DirectNetwork(scaler.size, HORIZON, 1, layers=RecurrentLayers(), segment=24)
     forecaster = Forecaster(scaler, network, window=WINDOW, horizon=HORIZON, targets=1, naive_lag=24)
     task = SeriesTask(
         features=features, targets=features[:1], window_steps=WINDOW, horizon_steps=HORIZON, step_seconds=3600

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +50,31 @@ class Scaler(nn.Module):
         return forecast * self.scale_P[:targets] + self.offset_P[:targets]
 
 
+@dataclass(frozen=True, kw_only=True)
+class RecurrentLayers:
+    """The recurrent layers of a forecaster; as wide as what they read.
+
+    Args:
+        cell, hidden_size, layers, recurrent_dropout: as of `Recurrent`.
+        dropout: between the layers, and behind them.
+    """
+
+    cell: CellKind = "gru"
+    hidden_size: int = 128
+    layers: int = 1
+    dropout: float = 0.1
+    recurrent_dropout: float = 0.0
+
+    def build(self) -> Recurrent:
+        """New ones."""
+        return Recurrent(
+            *(self.cell, self.hidden_size, self.hidden_size),
+            layers=self.layers,
+            dropout=self.dropout,
+            recurrent_dropout=self.recurrent_dropout,
+        )
+
+
 class DirectNetwork(nn.Module):
     """Scaled past [N, window, size] -> [N, horizon, targets]: all steps at once from the state after the last segment.
 
@@ -59,7 +85,7 @@ class DirectNetwork(nn.Module):
         size: columns.
         horizon: steps of future.
         targets: number of columns to forecast.
-        cell, hidden_size, layers, dropout, recurrent_dropout: of the recurrent layers.
+        layers: that read the segments.
         segment: steps that the cell reads at once; divides the window.
     """
 
@@ -69,20 +95,14 @@ class DirectNetwork(nn.Module):
         horizon: int,
         targets: int,
         *,
-        cell: CellKind = "gru",
-        hidden_size: int = 128,
-        layers: int = 1,
+        layers: RecurrentLayers,
         segment: int = 1,
-        dropout: float = 0.1,
-        recurrent_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.horizon, self.targets, self.segment = horizon, targets, segment
-        self.embed = nn.Sequential(nn.Linear(segment * size, hidden_size), nn.ReLU())
-        self.recurrent = Recurrent(
-            *(cell, hidden_size, hidden_size), layers=layers, dropout=dropout, recurrent_dropout=recurrent_dropout
-        )
-        self.head = _head(hidden_size, horizon * targets, dropout)
+        self.embed = nn.Sequential(nn.Linear(segment * size, layers.hidden_size), nn.ReLU())
+        self.recurrent = layers.build()
+        self.head = _head(layers, horizon * targets)
 
     def forward(self, scaled_NTF: Tensor) -> Tensor:
         """Forecast."""
@@ -104,24 +124,15 @@ class EncoderDecoder(nn.Module):
         horizon: int,
         targets: int,
         *,
-        cell: CellKind = "gru",
-        hidden_size: int = 128,
-        layers: int = 1,
+        layers: RecurrentLayers,
         segment: int = 1,
-        dropout: float = 0.1,
-        recurrent_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.segment = segment
-        self.embed = nn.Sequential(nn.Linear(segment * size, hidden_size), nn.ReLU())
-        self.encoder, self.decoder = (
-            Recurrent(
-                *(cell, hidden_size, hidden_size), layers=layers, dropout=dropout, recurrent_dropout=recurrent_dropout
-            )
-            for _ in range(2)
-        )
-        self.steps = nn.Parameter(torch.randn(horizon, hidden_size) / math.sqrt(hidden_size))
-        self.head = _head(hidden_size, targets, dropout)
+        self.embed = nn.Sequential(nn.Linear(segment * size, layers.hidden_size), nn.ReLU())
+        self.encoder, self.decoder = layers.build(), layers.build()
+        self.steps = nn.Parameter(torch.randn(horizon, layers.hidden_size) / math.sqrt(layers.hidden_size))
+        self.head = _head(layers, targets)
 
     def forward(self, scaled_NTF: Tensor) -> Tensor:
         """Forecast."""
@@ -190,10 +201,9 @@ class Forecaster(nn.Module):
         return forecast_NTH.transpose(1, 2)
 
 
-def _head(hidden_size: int, outputs: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Dropout(dropout), nn.Linear(hidden_size, hidden_size), nn.ReLU(), nn.Linear(hidden_size, outputs)
-    )
+def _head(layers: RecurrentLayers, outputs: int) -> nn.Sequential:
+    size = layers.hidden_size
+    return nn.Sequential(nn.Dropout(layers.dropout), nn.Linear(size, size), nn.ReLU(), nn.Linear(size, outputs))
 
 
 def _embed_segments(embed: nn.Module, scaled_NTF: Tensor, segment: int) -> Tensor:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from training.models.recurrent import CellKind, Recurrent, State
-from training.models.series import Scaler
+from training.models.recurrent import State
+from training.models.series import RecurrentLayers, Scaler
 
 
 class StreamForecaster(nn.Module):
@@ -18,7 +18,7 @@ class StreamForecaster(nn.Module):
         scaler: of the columns.
         horizon: steps of future.
         targets: number of columns to forecast.
-        cell, hidden_size, layers, dropout, recurrent_dropout: of the recurrent layers.
+        layers: that read the rows.
     """
 
     def __init__(
@@ -27,20 +27,14 @@ class StreamForecaster(nn.Module):
         *,
         horizon: int,
         targets: int,
-        cell: CellKind = "gru",
-        hidden_size: int = 128,
-        layers: int = 1,
-        dropout: float = 0.1,
-        recurrent_dropout: float = 0.0,
+        layers: RecurrentLayers,
     ) -> None:
         super().__init__()
         self.scaler = scaler
         self.horizon, self.targets = horizon, targets
-        self.embed = nn.Sequential(nn.Linear(scaler.size, hidden_size), nn.ReLU())
-        self.recurrent = Recurrent(
-            *(cell, hidden_size, hidden_size), layers=layers, dropout=dropout, recurrent_dropout=recurrent_dropout
-        )
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(hidden_size, horizon * targets))
+        self.embed = nn.Sequential(nn.Linear(scaler.size, layers.hidden_size), nn.ReLU())
+        self.recurrent = layers.build()
+        self.head = nn.Sequential(nn.Dropout(layers.dropout), nn.Linear(layers.hidden_size, horizon * targets))
         self._carried: State | None = None
 
     def forward(self, rows_NTF: Tensor, fresh: Tensor) -> Tensor:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
+from torch.utils.data import DataLoader
 
 from training.data.series.windows import SeriesParts
 from training.errors import DataError
 from training.evaluation.forecasts import Errors
-from training.fit import FitResult
-from training.models.series import Scaler
+from training.evaluation.scaled import ScaledLoss, ScaledMeanAbsoluteError
+from training.fit import FitResult, fit
+from training.models.series import RecurrentLayers, Scaler
+from training.runs import TrainingRun
 from training.settings.series import SeriesSettings
 from zoo.calendar import PERIODS
 from zoo.card import ColumnStatistics, Golden, StateTensor
@@ -63,3 +68,39 @@ def make_scaler(settings: SeriesSettings, data: SeriesParts, statistics: Statist
         offsets, scales = [column.min for column in columns], [column.max - column.min for column in columns]
     periods = {index: PERIODS[name] for index, name in enumerate(data.columns) if name in PERIODS}
     return Scaler(torch.tensor(offsets), torch.tensor(scales), periods)
+
+
+def recurrent_layers(settings: SeriesSettings) -> RecurrentLayers:
+    """Those of a forecaster."""
+    return RecurrentLayers(
+        cell=settings.cell,
+        hidden_size=settings.hidden_size,
+        layers=settings.layers,
+        dropout=settings.dropout,
+        recurrent_dropout=settings.recurrent_dropout,
+    )
+
+
+def fit_forecaster(
+    network: nn.Module,
+    train: DataLoader[Any],
+    validation: DataLoader[Any],
+    settings: SeriesSettings,
+    statistics: Statistics,
+    run: TrainingRun,
+) -> FitResult:
+    """Train a network that forecasts physical units; targets of different units count alike."""
+    std_T = torch.tensor([statistics[name].std for name in settings.target])
+    return fit(
+        network,
+        train,
+        validation,
+        settings,
+        loss=ScaledLoss(std_T),
+        metric=ScaledMeanAbsoluteError(std_T),
+        run_folder=run.folder,
+        mode="min",
+        resume=run.resumes,
+        after_epoch=run.after_epoch,
+        console=run.console,
+    )

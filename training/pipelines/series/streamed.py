@@ -10,13 +10,19 @@ import torch
 from training.data.series.streams import StreamChunks, training_chunks
 from training.data.series.windows import SeriesParts, Windows
 from training.evaluation.forecasts import Errors
-from training.evaluation.scaled import ScaledLoss, ScaledMeanAbsoluteError
 from training.export.gate import BATCH_SIZES, check_parity
 from training.export.stream import export_stream, make_step_run, state_tensors
-from training.fit import FitResult, fit
+from training.fit import FitResult
 from training.models.stream import StreamForecaster
 from training.pipelines.manifests import series_rows
-from training.pipelines.series.made import TOLERANCE, MadeForecaster, Statistics, make_scaler
+from training.pipelines.series.made import (
+    TOLERANCE,
+    MadeForecaster,
+    Statistics,
+    fit_forecaster,
+    make_scaler,
+    recurrent_layers,
+)
 from training.runs import TrainingRun
 from training.settings.series import SeriesSettings
 from zoo.card import FORECAST, SERIES_INPUT, Golden, GoldenSample, StateTensor
@@ -53,7 +59,9 @@ def train_streamed(
     """Train on the training part; the validation part chooses the best epoch."""
     network = _build(settings, data, statistics)
     run.begin(series_rows(data))
-    return network, _fit(network, data, settings, statistics, run)
+    train = training_chunks(data.train, settings.window, settings.batch_size).batches()
+    validation = StreamChunks(data.validation, _VALIDATION_STEPS).batches()
+    return network, fit_forecaster(network, train, validation, settings, statistics, run)
 
 
 def _build(settings: SeriesSettings, data: SeriesParts, statistics: Statistics) -> StreamForecaster:
@@ -61,30 +69,7 @@ def _build(settings: SeriesSettings, data: SeriesParts, statistics: Statistics) 
         make_scaler(settings, data, statistics),
         horizon=settings.horizon,
         targets=len(settings.target),
-        cell=settings.cell,
-        hidden_size=settings.hidden_size,
-        layers=settings.layers,
-        dropout=settings.dropout,
-        recurrent_dropout=settings.recurrent_dropout,
-    )
-
-
-def _fit(
-    network: StreamForecaster, data: SeriesParts, settings: SeriesSettings, statistics: Statistics, run: TrainingRun
-) -> FitResult:
-    std_T = torch.tensor([statistics[name].std for name in settings.target])
-    return fit(
-        network,
-        training_chunks(data.train, settings.window, settings.batch_size).batches(),
-        StreamChunks(data.validation, _VALIDATION_STEPS).batches(),
-        settings,
-        loss=ScaledLoss(std_T),
-        metric=ScaledMeanAbsoluteError(std_T),
-        run_folder=run.folder,
-        mode="min",
-        resume=run.resumes,
-        after_epoch=run.after_epoch,
-        console=run.console,
+        layers=recurrent_layers(settings),
     )
 
 

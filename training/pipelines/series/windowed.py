@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from training.data.series.windows import SeriesParts, Windows
 from training.evaluation.forecasts import forecast_errors
-from training.evaluation.scaled import ScaledLoss, ScaledMeanAbsoluteError
 from training.export.gate import BATCH_SIZES, check_parity
 from training.export.series import export_series, make_torch_run
-from training.fit import FitResult, fit
+from training.fit import FitResult
 from training.models.series import DirectNetwork, EncoderDecoder, Forecaster
 from training.pipelines.manifests import series_rows
-from training.pipelines.series.made import TOLERANCE, MadeForecaster, Statistics, make_scaler
+from training.pipelines.series.made import (
+    TOLERANCE,
+    MadeForecaster,
+    Statistics,
+    fit_forecaster,
+    make_scaler,
+    recurrent_layers,
+)
 from training.runs import TrainingRun
 from training.settings.series import SeriesSettings
 from zoo.card import FORECAST, SERIES_INPUT, Golden, GoldenSample
@@ -52,7 +57,9 @@ def train_windowed(
     """Train on the training part; the validation part chooses the best epoch."""
     network = _build(settings, data, statistics)
     run.begin(series_rows(data))
-    return network, _fit(network, data, settings, statistics, run)
+    train = data.train.batches(settings.batch_size, seed=settings.seed, workers=settings.workers)
+    validation = data.validation.batches(EVALUATION_BATCH)
+    return network, fit_forecaster(network, train, validation, settings, statistics, run)
 
 
 def _build(settings: SeriesSettings, data: SeriesParts, statistics: Statistics) -> Forecaster:
@@ -62,12 +69,8 @@ def _build(settings: SeriesSettings, data: SeriesParts, statistics: Statistics) 
         scaler.size - targets + 1 if settings.shared else scaler.size,
         settings.horizon,
         1 if settings.shared else targets,
-        cell=settings.cell,
-        hidden_size=settings.hidden_size,
-        layers=settings.layers,
+        layers=recurrent_layers(settings),
         segment=settings.segment_steps,
-        dropout=settings.dropout,
-        recurrent_dropout=settings.recurrent_dropout,
     )
     day = _DAY_SECONDS // data.step_seconds
     lag = day if 1 <= day <= settings.window else 1
@@ -80,25 +83,6 @@ def _build(settings: SeriesSettings, data: SeriesParts, statistics: Statistics) 
         naive_lag=lag,
         moving_level=settings.moving_level,
         shared=settings.shared,
-    )
-
-
-def _fit(
-    network: Forecaster, data: SeriesParts, settings: SeriesSettings, statistics: Statistics, run: TrainingRun
-) -> FitResult:
-    std_T = torch.tensor([statistics[name].std for name in settings.target])
-    return fit(
-        network,
-        data.train.batches(settings.batch_size, seed=settings.seed, workers=settings.workers),
-        data.validation.batches(EVALUATION_BATCH),
-        settings,
-        loss=ScaledLoss(std_T),
-        metric=ScaledMeanAbsoluteError(std_T),
-        run_folder=run.folder,
-        mode="min",
-        resume=run.resumes,
-        after_epoch=run.after_epoch,
-        console=run.console,
     )
 
 
