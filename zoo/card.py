@@ -163,6 +163,8 @@ class Provenance(_Part):
     """Hash over the data it was trained and tested on; empty for weights that came ready-made."""
     split: str = ""
     """How the test part was held out, e.g. "stratified by class, seed 7: 560 train / 80 val / 160 test"."""
+    run: str = ""
+    """Folder of the run, NAME/TIME below the folder of all runs; empty when no run made it."""
     weights_source: str = ""
     """Where the initial weights came from; empty when it was trained from scratch."""
     seed: int = 0

@@ -16,5 +16,8 @@ def command(settings: ImageSettings) -> None:
     """
     from training.pipelines.image import train_image
     from training.reports.image import print_image_run
+    from training.reports.succession import report_against_origin
 
-    print_image_run(train_image(settings), settings.output, Console())
+    console, outcome = Console(), train_image(settings)
+    print_image_run(outcome, settings.output, console)
+    report_against_origin(settings, [settings.data], outcome.published, outcome.run_folder, console)

@@ -15,6 +15,9 @@ def command(settings: SeriesSettings) -> None:
     Ctrl-C ends the training and publishes the best model so far; a second Ctrl-C aborts.
     """
     from training.pipelines.series import train_series
+    from training.reports.succession import report_against_origin
     from training.reports.tables import print_series_run
 
-    print_series_run(train_series(settings), settings.output, Console())
+    console, outcome = Console(), train_series(settings)
+    print_series_run(outcome, settings.output, console)
+    report_against_origin(settings, [settings.data], outcome.published, outcome.run_folder, console)

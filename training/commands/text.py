@@ -15,6 +15,9 @@ def command(settings: TextSettings) -> None:
     Ctrl-C ends the training and publishes the best model so far; a second Ctrl-C aborts.
     """
     from training.pipelines.text import train_text
+    from training.reports.succession import report_against_origin
     from training.reports.tables import print_text_run
 
-    print_text_run(train_text(settings), settings.output, Console())
+    console, outcome = Console(), train_text(settings)
+    print_text_run(outcome, settings.output, console)
+    report_against_origin(settings, settings.data, outcome.published, outcome.run_folder, console)

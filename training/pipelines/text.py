@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from training.data.texts.batches import TokenDataset, evaluation_batches, training_batches
 from training.data.texts.parts import TextPart, TextParts, read_text_parts
+from training.data.texts.saved import read_tokenizer, write_tokenizer
 from training.data.texts.tokens import Tokenizer, collision_rate, learn_tokenizer
 from training.errors import SettingsError
 from training.evaluation.calibration import describe_calibration, fit_temperature
@@ -24,12 +25,15 @@ from training.export.golden import FLOAT_TOLERANCE, choose_samples
 from training.export.provenance import class_shares, describe_run
 from training.export.text import export_text, make_torch_run, parity_batches, text_tensor, unknown_token_rate
 from training.fit import FitResult, fit
+from training.models.adoption import adopt_weights
 from training.models.calibrated import Calibrated
 from training.models.naive_bayes import Blend, HashedNaiveBayes
 from training.models.text import Committee, CommitteeLoss, LogLoss, TextClassifier
 from training.models.vectors import load_vectors
 from training.pipelines.duplicates import Duplicates, treat_text_duplicates
 from training.pipelines.manifests import text_rows
+from training.pipelines.origin import Origin, origin_of
+from training.processes import is_first_process
 from training.runs import TrainingRun
 from training.settings.text import WIDEST_ONE_HOT, TextSettings
 from zoo.card import PROBABILITIES, UNKNOWN_TOKEN_RATE, Card, ColumnStatistics, Golden, GoldenSample, TextTask
@@ -71,6 +75,8 @@ class TrainedText:
     train: TokenDataset
     validation: TokenDataset
     fit: FitResult
+    origin: Origin | None
+    """What it went on from."""
     collision_rate: float | None
     """The share of the training part's different tokens that share their place in a hash; None: there is no hash."""
 
@@ -128,7 +134,8 @@ def train_text(
             data=data_name or ", ".join(path.name for path in settings.data),
             data_sha256=data.sha256,
             split=data.split,
-            weights_source="" if settings.vectors is None else f"word vectors {settings.vectors.name}",
+            run_folder=run.folder,
+            weights_source=_weights_source(settings, trained.origin),
         ),
         test_metrics=test.metrics()
         | duplicates.metrics(test)
@@ -146,15 +153,26 @@ def train_text(
 
 def train_classifier(settings: TextSettings, data: TextParts, run: TrainingRun) -> TrainedText:
     """Train on the training part; the validation part chooses the best epoch, and the weight of naive Bayes."""
-    tokenizer = _learn_tokenizer(settings, data.train)
+    origin = origin_of(run)
+    tokenizer = _adopt_tokenizer(settings, origin) if origin else _learn_tokenizer(settings, data.train)
     collisions = _collision_rate(tokenizer, data.train, run)
     train, validation = (_encode(tokenizer, part) for part in (data.train, data.validation))
     network = _build(settings, tokenizer, len(data.labels), run)
+    if origin:
+        adopt_weights(network, origin.weights(), origin.labels, data.labels)
     run.begin(text_rows(data))
+    if is_first_process():
+        write_tokenizer(run.folder, tokenizer)
     result = _fit(network, train, validation, settings, run)
     run.end_training()
     network = _blend(network, train, validation, settings, len(data.labels), run)
-    return TrainedText(network, tokenizer, train, validation, result, collisions)
+    return TrainedText(network, tokenizer, train, validation, result, origin, collisions)
+
+
+def _weights_source(settings: TextSettings, origin: Origin | None) -> str:
+    if origin:
+        return origin.source
+    return "" if settings.vectors is None else f"word vectors {settings.vectors.name}"
 
 
 def _describe(settings: TextSettings) -> str:
@@ -188,6 +206,11 @@ def _learn_tokenizer(settings: TextSettings, part: TextPart) -> Tokenizer:
             "max_vocabulary, raise min_count or take encoding hashed_one_hot"
         )
     return tokenizer
+
+
+def _adopt_tokenizer(settings: TextSettings, origin: Origin) -> Tokenizer:
+    """That of the model to go on from: its vectors are those of its tokens, so new words stay unknown."""
+    return replace(read_tokenizer(origin.folder), max_tokens=settings.max_tokens)
 
 
 def _collision_rate(tokenizer: Tokenizer, part: TextPart, run: TrainingRun) -> float | None:

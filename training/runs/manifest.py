@@ -29,14 +29,19 @@ def write_manifest(folder: Path, rows: Sequence[ManifestRow]) -> None:
         csv.writer(file).writerows([ManifestRow._fields, *rows])
 
 
+def read_manifest(folder: Path) -> list[ManifestRow]:
+    """Read it."""
+    with (folder / MANIFEST_FILE).open(newline="", encoding="utf-8") as file:
+        return [ManifestRow(*row) for row in list(csv.reader(file))[1:]]
+
+
 def check_manifest(folder: Path, rows: Sequence[ManifestRow]) -> None:
     """Compare with the `split.csv` of a run that is resumed.
 
     Raises:
         DataError: an item, its part, its label or its content is another one; the text names the first.
     """
-    with (folder / MANIFEST_FILE).open(newline="", encoding="utf-8") as file:
-        before = {row[1]: ManifestRow(*row) for row in list(csv.reader(file))[1:]}
+    before = {row.name: row for row in read_manifest(folder)}
     if change := _first_change(before, {row.name: row for row in rows}):
         raise DataError(f"the data are not those that the run in {folder} began with: {change}")
 

@@ -15,6 +15,8 @@ Mode = Literal["freeze", "finetune", "scratch"]
 class ImageSettings(ClassifierSettings):
     """Settings of `python -m training image`."""
 
+    task_kind: ClassVar[str] = "image_classification"
+
     help_panel: ClassVar[str] = "Images and network"
 
     data: Path
@@ -113,6 +115,8 @@ class CompareSettings(ImageSettings):
     def _each_mode_once(self) -> CompareSettings:
         if len(set(self.modes)) < len(self.modes):
             raise ValueError(f"modes has one twice: {', '.join(self.modes)}")
+        if self.from_model is not None:
+            raise ValueError("from_model goes on with one model; use it with python -m training image")
         if self.resume is not None:
             raise ValueError("resume one of the runs with: python -m training image --resume RUN")
         return self

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from training.settings.base import Settings
+from zoo.repository import find_model
 
 
 class FitSettings(Settings):
@@ -21,6 +22,9 @@ class FitSettings(Settings):
     """Items per step."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """Peak rate of AdamW."""
+    find_rate: bool = False
+    """Find the learning rate first, by a range test: a short training at rates that grow from step to step. The rate at
+    which the loss falls fastest takes the place of learning_rate; rates.png in the run folder shows the test."""
     weight_decay: float = Field(default=1e-4, ge=0)
     """Decoupled weight decay; biases and normalisation parameters are left out."""
     decay_all: bool = False
@@ -53,6 +57,8 @@ class RunSettings(FitSettings):
     """A run that ends in a published model."""
 
     help_panel: ClassVar[str] = "Run and published model"
+    task_kind: ClassVar[str] = ""
+    """What a card calls the task of its models."""
 
     output: Path
     """Model repository to publish to; made where it does not exist."""
@@ -66,13 +72,23 @@ class RunSettings(FitSettings):
     """Licence of the model: an SPDX name, or words."""
     runs: Path = Path("runs")
     """Folder for logs and checkpoints; each run makes its own inside."""
+    from_model: Path | None = None
+    """Published model to go on from, with the weights and the settings of its run where none are given here, on new
+    data with the same labels or more. The old one is kept, and a table compares the two."""
     resume: Path | None = None
     """Folder of a run to go on with after its last whole epoch; the weights will be those of a run that never
     stopped."""
 
+    @field_validator("from_model")
+    @classmethod
+    def _newest_now(cls, value: Path | None) -> Path | None:
+        """The file itself: the run will publish a newer version beside it."""
+        return value and find_model(value).resolve()
+
     def card_settings(self) -> dict[str, str | int | float | bool | None]:
         """The settings that matter for reproduction, flat and without this machine's paths, for the card."""
-        local = {"output", "name", "version", "description", "licence", "runs", "resume", "workers", "device"}
+        place = {"output", "name", "version", "description", "licence", "runs", "resume", "from_model"}
+        local = place | {"workers", "device"}
         return {
             key: value.name if isinstance(value, Path) else value
             for key, value in self.model_dump(exclude=local).items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -15,6 +15,8 @@ _TIME = "time:"
 
 class SeriesSettings(RunSettings):
     """A run that ends in a published forecaster."""
+
+    task_kind: ClassVar[str] = "forecast"
 
     data: Path
     """Table of readings, CSV with a header; rows in any order, gaps and duplicates are mended and reported."""

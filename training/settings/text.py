@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,8 @@ WIDEST_ONE_HOT = 2048
 
 class TextSettings(ClassifierSettings):
     """A run that ends in a published text classifier."""
+
+    task_kind: ClassVar[str] = "text_classification"
 
     data: list[Path] = Field(min_length=1)
     """Labelled texts, UTF-8: `text TAB label` lines, or tables (.csv comma, others tab) with a header."""

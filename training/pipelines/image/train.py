@@ -28,10 +28,12 @@ from training.models.image import ImageClassifier
 from training.models.published import PooledHead
 from training.pipelines.duplicates import Duplicates, treat_image_duplicates
 from training.pipelines.image.backbone import prepare_backbone
+from training.pipelines.image.baselines import image_baselines
 from training.pipelines.image.export import ImageData, export_checked, try_int8, with_golden
 from training.pipelines.image.graph import complete_classifier
 from training.pipelines.image.head import fit_head
 from training.pipelines.image.network import finetune, train_from_scratch
+from training.pipelines.image.restore import adopt_classifier
 from training.pipelines.manifests import image_rows
 from training.runs import TrainingRun
 from training.settings import ImageSettings
@@ -52,6 +54,8 @@ class ImageOutcome:
     """Of the published graph, through ONNX Runtime."""
     test_items: tuple[ImageItem, ...]
     """In the order of the report."""
+    baselines: dict[str, float]
+    """Test accuracy of the simple answers, by name."""
     duplicates: Duplicates
     twins: tuple[tuple[ImageItem, ImageItem], ...]
     """The first near-duplicates, to be looked at."""
@@ -86,6 +90,7 @@ def train_image(
     data, duplicates = _treat_duplicates(data, settings, run)
     classifier = ImageClassifier(backbone)
     pooled = PooledHead(backbone) if settings.cam else None
+    origin = adopt_classifier(classifier, classes, run)
     run.begin(image_rows(data.images, data.split))
     result = train_classifier(classifier, backbone, data, settings, run)
     run.end_training()
@@ -97,6 +102,7 @@ def train_image(
     if settings.quantize == "int8":
         chosen, attempts = try_int8(float_graph, torch_run(complete.classifier), data)
         tried |= attempts
+    baselines = image_baselines(data, settings, run)
     card = Card(
         name=settings.name,
         description=settings.description or f"{len(classes)} classes of images, {backbone.name}, {settings.mode}",
@@ -108,9 +114,12 @@ def train_image(
             data=data_name or settings.data.resolve().name,
             data_sha256=data.images.sha256,
             split=data.split.description,
-            weights_source=load_report.origin if load_report else "",
+            run_folder=run.folder,
+            weights_source=origin.source if origin else load_report.origin if load_report else "",
         ),
-        test_metrics=chosen.test.metrics() | duplicates.metrics(chosen.test),
+        test_metrics=chosen.test.metrics()
+        | {f"{name}_accuracy": round(value, 5) for name, value in baselines.items()}
+        | duplicates.metrics(chosen.test),
         calibration=complete.temperature and describe_calibration(complete.temperature, chosen.test),
         tried=tried,
         reference=channel_statistics(data.images, data.split.train),
@@ -120,7 +129,16 @@ def train_image(
     published = publish_checked(chosen.onnx_bytes, card, settings.output, settings.name, settings.version)
     test_items = tuple(data.images.items[index] for index in data.split.test)
     return ImageOutcome(
-        published, card, result, chosen.test, test_items, duplicates, _twins(duplicates, data.images), parity, run.folder
+        published,
+        card,
+        result,
+        chosen.test,
+        test_items,
+        baselines,
+        duplicates,
+        _twins(duplicates, data.images),
+        parity,
+        run.folder,
     )
 
 

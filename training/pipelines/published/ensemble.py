@@ -252,6 +252,7 @@ def _provenance(models: Sequence[Published], weights: Sequence[float]) -> Proven
         update={
             "created": now(),
             "recipe": "python -m training ensemble",
+            "run": "",
             "weights_source": "the models that it is made of",
             "versions": software_versions(),
             "settings": settings | members,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,12 +15,15 @@ from training.errors import DataError
 from training.evaluation.forecasts import Errors
 from training.evaluation.scaled import ScaledLoss, ScaledMeanAbsoluteError
 from training.fit import FitResult, fit
+from training.models.adoption import adopt_weights
 from training.models.series import RecurrentLayers, Scaler
+from training.pipelines.origin import origin_of
 from training.runs import TrainingRun
 from training.settings.series import SeriesSettings
 from zoo.calendar import PERIODS
-from zoo.card import ColumnStatistics, Golden, StateTensor
+from zoo.card import ColumnStatistics, Golden, SeriesTask, StateTensor
 
+AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 Statistics = dict[str, ColumnStatistics]
 """Of each column, targets first, over the training part."""
 TOLERANCE = 1e-3
@@ -57,6 +60,25 @@ def column_statistics(data: SeriesParts) -> Statistics:
             raise DataError(f"column {name!r} is {column[0]:g} in the whole training part; leave it out")
         statistics[name] = ColumnStatistics.of(column)
     return statistics
+
+
+def adopt_forecaster(network: AnyNetwork, data: SeriesParts, run: TrainingRun) -> AnyNetwork:
+    """The network; where the run goes on from a published model, with the weights and the scaler of that.
+
+    Raises:
+        DataError: the columns are others.
+        WeightsError: the networks differ.
+        TrainingError: see `training.pipelines.origin.find_origin`.
+    """
+    origin = origin_of(run)
+    if origin is None:
+        return network
+    assert isinstance(origin.card.task, SeriesTask), "a run of series goes on from a forecaster. This is a bug."
+    before = [feature.name for feature in origin.card.task.features]
+    if before != list(data.columns):
+        raise DataError(f"{origin.label} was trained on the columns {', '.join(before)}, not {', '.join(data.columns)}")
+    adopt_weights(network, origin.weights())
+    return network
 
 
 def make_scaler(settings: SeriesSettings, data: SeriesParts, statistics: Statistics) -> Scaler:

@@ -19,6 +19,7 @@ from training.pipelines.series.made import (
     TOLERANCE,
     MadeForecaster,
     Statistics,
+    adopt_forecaster,
     fit_forecaster,
     make_scaler,
     recurrent_layers,
@@ -57,7 +58,7 @@ def train_streamed(
     settings: SeriesSettings, data: SeriesParts, statistics: Statistics, run: TrainingRun
 ) -> tuple[StreamForecaster, FitResult]:
     """Train on the training part; the validation part chooses the best epoch."""
-    network = _build(settings, data, statistics)
+    network = adopt_forecaster(_build(settings, data, statistics), data, run)
     run.begin(series_rows(data))
     train = training_chunks(data.train, settings.window, settings.batch_size).batches()
     validation = StreamChunks(data.validation, _VALIDATION_STEPS).batches()

@@ -20,6 +20,7 @@ from training.evaluation.linear import linear_forecaster
 from training.export.gate import check_metric, publish_checked
 from training.export.provenance import describe_run
 from training.fit import FitResult
+from training.pipelines.origin import find_origin
 from training.pipelines.series.made import MadeForecaster, Statistics, column_statistics
 from training.pipelines.series.streamed import make_streamed
 from training.pipelines.series.windowed import EVALUATION_BATCH, make_windowed
@@ -98,6 +99,8 @@ def train_series(
             data=data_name or settings.data.name,
             data_sha256=data.sha256,
             split=data.split,
+            run_folder=run.folder,
+            weights_source=find_origin(settings.from_model, settings.runs).source if settings.from_model else "",
         ),
         test_metrics=_metrics(settings.target, test, baselines, covered, statistics),
         reference=statistics,

@@ -15,6 +15,7 @@ from training.pipelines.series.made import (
     TOLERANCE,
     MadeForecaster,
     Statistics,
+    adopt_forecaster,
     fit_forecaster,
     make_scaler,
     recurrent_layers,
@@ -55,7 +56,7 @@ def train_windowed(
     settings: SeriesSettings, data: SeriesParts, statistics: Statistics, run: TrainingRun
 ) -> tuple[Forecaster, FitResult]:
     """Train on the training part; the validation part chooses the best epoch."""
-    network = _build(settings, data, statistics)
+    network = adopt_forecaster(_build(settings, data, statistics), data, run)
     run.begin(series_rows(data))
     train = data.train.batches(settings.batch_size, seed=settings.seed, workers=settings.workers)
     validation = data.validation.batches(EVALUATION_BATCH)
