@@ -46,7 +46,7 @@ def test_three_ways_of_training_on_one_split(menagerie_train: Callable[..., Resu
     result = menagerie_train("compare", pictures, *options, *places, "--head-epochs", 1)
     assert result.exit_code == 0, result.stderr
     rows = [line.split("│")[1].strip() for line in result.stdout.splitlines() if line.startswith("│")]
-    assert rows == ["freeze", "finetune", "scratch", "majority"]
+    assert rows == ["freeze", "finetune", "scratch", "majority", "logistic regression on features"]
     assert [version.name for version in scan(tmp_path / "zoo").versions] == [
         "colours-finetune",
         "colours-freeze",

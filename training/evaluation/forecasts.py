@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -69,17 +69,20 @@ def forecast_report(run: Run, batches: Iterable[tuple[Tensor, Tensor]]) -> Forec
     return ForecastReport.of(forecast_errors(run, batches))
 
 
-def naive_forecasters(
-    *, window: int, horizon: int, targets: int, step_seconds: int, season: int | None = None
-) -> dict[str, Run]:
-    """The rules to beat: last value, and same time a season ago as far as the window reaches back."""
+def naive_forecasters(lags: Mapping[str, int], *, horizon: int, targets: int) -> dict[str, Run]:
+    """The rules to beat: what was a lag before."""
+    return {name: _repeat(lag, horizon, targets) for name, lag in lags.items()}
+
+
+def naive_lags(*, window: int, step_seconds: int, season: int | None = None) -> dict[str, int]:
+    """How many steps the naive rules look back: last value, and same time a season ago as far as the window reaches."""
     lags = {"last_value": 1}
     for name, seconds in (("same_time_yesterday", _DAY_SECONDS), ("same_time_last_week", 7 * _DAY_SECONDS)):
         if seconds % step_seconds == 0 and seconds > step_seconds:
             lags[name] = seconds // step_seconds
     if season is not None and season not in lags.values():
         lags["same_time_last_season"] = season
-    return {name: _repeat(lag, horizon, targets) for name, lag in lags.items() if lag <= window}
+    return {name: lag for name, lag in lags.items() if lag <= window}
 
 
 def _repeat(lag: int, horizon: int, targets: int) -> Run:

@@ -15,10 +15,11 @@ from torchmetrics.classification import MulticlassAccuracy
 from training.data.texts.batches import TokenDataset, evaluation_batches, training_batches
 from training.data.texts.parts import TextPart, TextParts, read_text_parts
 from training.data.texts.saved import read_tokenizer, write_tokenizer
-from training.data.texts.tokens import Tokenizer, collision_rate, learn_tokenizer
+from training.data.texts.tokens import Tokenizer, TokenKind, collision_rate, learn_tokenizer
 from training.errors import SettingsError
 from training.evaluation.calibration import describe_calibration, fit_temperature
 from training.evaluation.classification import ClassificationReport, classification_report, collect_logits
+from training.evaluation.logistic import logistic_accuracy_on_texts
 from training.evaluation.naive_bayes import NGRAM_ORDERS, naive_bayes_accuracy
 from training.export.gate import BATCH_SIZES, check_batch_independence, check_metric, check_parity, publish_checked
 from training.export.golden import FLOAT_TOLERANCE, choose_samples
@@ -326,12 +327,14 @@ def _batches(part: TextPart) -> Iterator[tuple[Tensors, Sequence[int]]]:
 
 def _baselines(settings: TextSettings, data: TextParts) -> dict[str, float]:
     majority = np.bincount(data.train.classes).argmax()
-    return {
-        "naive_bayes": naive_bayes_accuracy(
-            "words" if settings.tokens == "words" else "characters", data.train, data.test, len(data.labels)
-        ),
+    kind: TokenKind = "words" if settings.tokens == "words" else "characters"
+    baselines = {
+        "naive_bayes": naive_bayes_accuracy(kind, data.train, data.test, len(data.labels)),
         "majority": float(np.mean(np.array(data.test.classes) == majority)),
     }
+    if settings.baselines:
+        baselines["logistic_regression"] = logistic_accuracy_on_texts(kind, data)
+    return baselines
 
 
 def _token_statistics(train: TokenDataset, validation: TokenDataset) -> dict[str, ColumnStatistics]:

@@ -21,7 +21,7 @@ _HEADINGS = (
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
-    """One row per mode, and that of the most frequent class."""
+    """One row per mode, and those of the simple answers."""
     table = Table("", caption=f"{comparison.split}; p: McNemar's exact test", caption_justify="left")
     for heading in _HEADINGS:
         table.add_column(heading, justify="right")
@@ -38,7 +38,8 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
             f"{difference.mean:+.4f} ({difference.interval})" if difference else "",
             f"{difference.p_value:.3f}" if difference else "",
         )
-    table.add_row("majority", f"{comparison.majority:.4f}", *[""] * (len(_HEADINGS) - 1))
+    for name, accuracy in comparison.baselines.items():
+        table.add_row(name.replace("_", " "), f"{accuracy:.4f}", *[""] * (len(_HEADINGS) - 1))
     console.print(table)
     for row in comparison.modes:
         published, report = row.outcome.published, write_image_report(row.outcome)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -43,6 +44,15 @@ def print_classifier(card: Card, report: ClassificationReport, console: Console)
     for name, row in card.tried.items():
         values = ", ".join(f"{key} {value}" for key, value in row.items())
         console.print(f"tried {name}: {values}", highlight=False, markup=False, soft_wrap=True)
+
+
+def print_baselines(accuracy: float, baselines: Mapping[str, float], console: Console) -> None:
+    """The accuracy of a classifier beside that of the simple answers."""
+    table = Table("", "test accuracy")
+    table.columns[1].justify = "right"
+    for name, value in {"this model": accuracy, **baselines}.items():
+        table.add_row(name.replace("_", " "), f"{value:.4f}")
+    console.print(table)
 
 
 def print_published(version: ModelVersion, repository: Path, console: Console) -> None:

@@ -12,7 +12,7 @@ from training.pipelines.series import SeriesOutcome
 from training.pipelines.text import TextOutcome
 from training.reports.classifier import write_text_report
 from training.reports.forecaster import write_forecast_report
-from training.reports.summary import print_classifier, print_fit, print_published
+from training.reports.summary import print_baselines, print_classifier, print_fit, print_published
 from zoo.card import SeriesTask
 
 
@@ -20,12 +20,7 @@ def print_text_run(outcome: TextOutcome, repository: Path, console: Console) -> 
     """The fit, the confusion matrix, accuracy beside the baselines, and where the model is."""
     print_fit(outcome.fit, outcome.run_folder, console)
     print_classifier(outcome.card, outcome.test, console)
-    table = Table("", "test accuracy")
-    table.columns[1].justify = "right"
-    rows = {"this model": outcome.test.accuracy} | outcome.baselines
-    for name, accuracy in rows.items():
-        table.add_row(name.replace("_", " "), f"{accuracy:.4f}")
-    console.print(table)
+    print_baselines(outcome.test.accuracy, outcome.baselines, console)
     console.print(f"validation accuracy {outcome.validation.accuracy:.4f}", highlight=False)
     console.print(f"torch and ONNX Runtime differ by {outcome.parity:.1e}, relative", highlight=False)
     report = write_text_report(outcome)

@@ -72,6 +72,9 @@ class RunSettings(FitSettings):
     """Licence of the model: an SPDX name, or words."""
     runs: Path = Path("runs")
     """Folder for logs and checkpoints; each run makes its own inside."""
+    baselines: bool = True
+    """Fit simple models on the same data, too, and put them beside the result: logistic regression for images and
+    texts, gradient boosting for series. The answers that need no fit are there anyway."""
     from_model: Path | None = None
     """Published model to go on from, with the weights and the settings of its run where none are given here, on new
     data with the same labels or more. The old one is kept, and a table compares the two."""

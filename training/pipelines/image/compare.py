@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from rich.console import Console
 
 from training.errors import SettingsError
@@ -31,8 +30,8 @@ class Comparison:
     """All ways of training, in the order of the settings."""
 
     modes: tuple[ComparedMode, ...]
-    majority: float
-    """Test accuracy of the answer that is always the most frequent class."""
+    baselines: dict[str, float]
+    """Test accuracy of the simple answers, by name."""
     split: str
 
 
@@ -58,9 +57,7 @@ def compare(settings: CompareSettings, console: Console | None = None) -> Compar
         )
         for mode, outcome in outcomes.items()
     ]
-    counts = first.test.confusion.sum(1)
-    frequent = np.argmax([first.card.class_shares[label] for label in first.card.class_shares])
-    return Comparison(tuple(compared), float(counts[frequent] / counts.sum()), first.card.provenance.split)
+    return Comparison(tuple(compared), first.baselines, first.card.provenance.split)
 
 
 def _settings_of(settings: CompareSettings, mode: Mode) -> ImageSettings:

@@ -14,7 +14,8 @@ from rich.table import Table
 
 from training.data.series.windows import SeriesParts, Windows, read_series_parts
 from training.errors import SettingsError
-from training.evaluation.forecasts import Errors, ForecastReport, forecast_report, naive_forecasters
+from training.evaluation.boosting import boosted_forecaster
+from training.evaluation.forecasts import Errors, ForecastReport, forecast_report, naive_forecasters, naive_lags
 from training.evaluation.intervals import conformal_half_widths, covered_share
 from training.evaluation.linear import linear_forecaster
 from training.export.gate import check_metric, publish_checked
@@ -144,14 +145,11 @@ def _check_errors(expected: ForecastReport, got: ForecastReport, targets: list[s
 
 
 def _baselines(settings: SeriesSettings, data: SeriesParts) -> dict[str, ForecastReport]:
-    rules = naive_forecasters(
-        window=settings.window,
-        horizon=settings.horizon,
-        targets=len(settings.target),
-        step_seconds=data.step_seconds,
-        season=settings.season,
-    )
+    lags = naive_lags(window=settings.window, step_seconds=data.step_seconds, season=settings.season)
+    rules = naive_forecasters(lags, horizon=settings.horizon, targets=len(settings.target))
     rules["linear"] = linear_forecaster(data.train, data.validation)
+    if settings.baselines:
+        rules["gradient_boosting"] = boosted_forecaster(data.train, data.validation, list(lags.values()))
     return {name: forecast_report(rule, data.test.batches(EVALUATION_BATCH)) for name, rule in rules.items()}
 
 
