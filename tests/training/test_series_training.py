@@ -19,7 +19,10 @@ from zoo.series import prepare_history
 from zoo.tables import read_table
 
 Train = Callable[..., Result]
-SMALL = ("--window", 48, "--horizon", 24, "--hidden-size", 8, "--epochs", 6, "--batch-size", 32)
+SMALL = (
+    *("--window", 48, "--horizon", 24, "--hidden-size", 8, "--epochs", 6, "--batch-size", 32),
+    "--no-baselines",  # see test_baselines.py
+)
 
 
 def weather(hours: int, seed: int = 0) -> dict[str, np.ndarray]:
