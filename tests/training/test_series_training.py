@@ -125,7 +125,17 @@ def test_a_trained_model_forecasts(train: Train, table: Path, tmp_path: Path) ->
         ("--cell", "lstm", "--layers", 2, "--segment", 6),
         ("--cell", "rnn", "--segment", 1, "--window", 7, "--horizon", 1),
         ("--window", 24, "--horizon", 30, "--season", 12),
-        ("--network", "encoder_decoder", "--cell", "lstm", "--scaling", "minmax", "--moving-level", "--horizon", 5),
+        (
+            "--network",
+            "encoder_decoder",
+            "--cell",
+            "lstm",
+            "--scaling",
+            "minmax",
+            "--moving-level=mean",
+            "--horizon",
+            5,
+        ),
         ("--network", "encoder_decoder", "--calendar", "hour,weekday", "--recurrent-dropout", 0.2, "--layers", 2),
     ],
     ids=["lstm in segments", "next step", "horizon over the window", "encoder and decoder", "calendar"],
@@ -152,7 +162,22 @@ def test_every_kind_of_network_is_published(
         )
 
 
-@pytest.mark.parametrize("options", [(), ("--shared", "--moving-level")], ids=["together", "one at a time"])
+def test_a_linear_map_from_the_last_value(train: Train, table: Path, tmp_path: Path) -> None:
+    options = ("--network", "linear", "--moving-level", "last", "--epochs", 12, "--learning-rate", 0.01)
+    result = train(table, "--target", "temperature", "--target", "sun", *options)
+    assert result.exit_code == 0, result.stderr
+    path, card = published(tmp_path)
+    assert card.description == "temperature, sun for 24 steps from the last 48, linear"
+    assert card.test_metrics["mae_temperature"] < card.test_metrics["same_time_yesterday_mae_temperature"]
+    assert card.test_metrics["same_time_yesterday_mae_sun"] == 0  # a rule without errors is no reason to fail
+    history = np.array(card.golden.samples[0].history, np.float32)[None]
+    run = make_run(open_session(path))
+    np.testing.assert_allclose(  # the forecast moves with the level
+        run({"history": history + np.float32(30)})["forecast"], run({"history": history})["forecast"] + 30, atol=1e-2
+    )
+
+
+@pytest.mark.parametrize("options", [(), ("--shared", "--moving-level", "mean")], ids=["together", "one at a time"])
 def test_several_targets_and_a_feature(train: Train, tmp_path: Path, options: tuple[object, ...]) -> None:
     columns = weather(500)
     columns = {"pressure": 1000 + columns["temperature"], "sun": columns["sun"], "temperature": columns["temperature"]}
@@ -213,6 +238,7 @@ def test_a_table_without_times_needs_a_step(train: Train, tmp_path: Path) -> Non
         (("--target", "temperature", "--feature", "temperature"), ["'temperature' is named twice"]),
         (("--target", "temperature", "--calendar", "hour,moon"), ["'moon' is not known; choose from hour, weekday"]),
         (("--target", "temperature", "--stateful", "--network", "encoder_decoder"), ["leave out network and segment"]),
+        (("--target", "temperature", "--network", "linear", "--calendar", "hour"), ["leave out calendar"]),
         (("--target", "temperature", "--unit", "rain=mm"), ["unit of 'rain'"]),
         (("--target", "temperature", "--time-column", "date"), ["'date'"]),
         (("--target", "still"), ["column 'still' is 3 in the whole training part"]),

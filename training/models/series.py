@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from training.models.recurrent import CellKind, Recurrent
+
+Level = Literal["none", "mean", "last"]
+"""What of a window its targets are measured from."""
 
 
 class Scaler(nn.Module):
@@ -150,31 +154,33 @@ class Forecaster(nn.Module):
 
     Args:
         scaler: of the columns.
-        network: scaled past -> scaled forecast; with `shared`, of one target and the other columns.
+        network: scaled past -> scaled forecast; with `shared`, of one target and the other columns. None: the linear
+            map is all (A. Zeng et al., "Are transformers effective for time series forecasting?", 2023).
         window: steps of past.
         horizon: steps of future.
         targets: number of columns to forecast.
         naive_lag: the linear map starts as "the same as so many steps before"; at most the window.
-        moving_level: measure the targets of each window from their own mean, which forgives a level that moves (T. Kim
-            et al., "Reversible instance normalization", 2022; without its scale).
+        moving_level: measure the targets of each window from their own mean or their last value, which forgives a level
+            that moves (T. Kim et al., "Reversible instance normalization", 2022; without its scale).
         shared: the network reads one target at a time.
     """
 
     def __init__(
         self,
         scaler: Scaler,
-        network: nn.Module,
+        network: nn.Module | None,
         *,
         window: int,
         horizon: int,
         targets: int,
         naive_lag: int = 1,
-        moving_level: bool = False,
+        moving_level: Level = "none",
         shared: bool = False,
     ) -> None:
         super().__init__()
         self.targets = targets
-        self.moving_level, self.shared = moving_level, shared
+        self.moving_level: Level = moving_level
+        self.shared = shared
         self.scaler = scaler
         self.network = network
         self.linear = nn.Linear(window, horizon)
@@ -184,20 +190,27 @@ class Forecaster(nn.Module):
         """Forecast."""
         scaled_NTF = self.scaler(history_NTF)
         past_NTT, others = scaled_NTF[:, :, : self.targets], scaled_NTF[:, :, self.targets :]
-        level_N1T = past_NTT.mean(1, keepdim=True) if self.moving_level else torch.zeros_like(past_NTT[:, :1])
+        level_N1T = self._level(past_NTT)
         past_NTT = past_NTT - level_N1T
-        linear_NHT = self.linear(past_NTT.transpose(1, 2)).transpose(1, 2)
-        return self.scaler.back(level_N1T + linear_NHT + self._learned(past_NTT, others))
+        forecast_NHT = level_N1T + self.linear(past_NTT.transpose(1, 2)).transpose(1, 2)
+        if self.network is not None:
+            forecast_NHT = forecast_NHT + self._learned(self.network, past_NTT, others)
+        return self.scaler.back(forecast_NHT)
 
-    def _learned(self, past_NTT: Tensor, others_NTO: Tensor) -> Tensor:
+    def _level(self, past_NTT: Tensor) -> Tensor:
+        if self.moving_level == "none":
+            return torch.zeros_like(past_NTT[:, :1])
+        return past_NTT[:, -1:] if self.moving_level == "last" else past_NTT.mean(1, keepdim=True)
+
+    def _learned(self, network: nn.Module, past_NTT: Tensor, others_NTO: Tensor) -> Tensor:
         if not self.shared:
-            together_NHT: Tensor = self.network(torch.cat([past_NTT, others_NTO], dim=2))
+            together_NHT: Tensor = network(torch.cat([past_NTT, others_NTO], dim=2))
             return together_NHT
         steps, count = past_NTT.shape[1], others_NTO.shape[2]
         own_NTT1 = past_NTT.transpose(1, 2).unsqueeze(3)
         others = others_NTO.unsqueeze(1).expand(-1, self.targets, -1, -1)
         items = torch.cat([own_NTT1, others], dim=3).reshape(-1, steps, 1 + count)
-        forecast_NTH: Tensor = self.network(items).reshape(past_NTT.shape[0], self.targets, -1)
+        forecast_NTH: Tensor = network(items).reshape(past_NTT.shape[0], self.targets, -1)
         return forecast_NTH.transpose(1, 2)
 
 

@@ -66,7 +66,8 @@ def _error_table(rows: dict[str, ForecastReport], target: int, title: str) -> Ta
     for name, report in rows.items():
         mae = report.mae_of(target)
         values = (mae, report.rmse_of(target), float(report.mae[0, target]), float(report.mae[-1, target]))
-        table.add_row(name.replace("_", " "), *(f"{value:.5g}" for value in values), f"{mae / best_other:.2f}")
+        ratio = f"{mae / best_other:.2f}" if best_other else ""
+        table.add_row(name.replace("_", " "), *(f"{value:.5g}" for value in values), ratio)
     return table
 
 

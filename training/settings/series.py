@@ -62,13 +62,15 @@ class SeriesSettings(RunSettings):
     scaling: Literal["standard", "minmax"] = "standard"
     """What the graph does to the columns first: subtract the mean and divide by the standard deviation, or map the
     smallest and the largest value to 0 and 1; of the training part."""
-    moving_level: bool = False
-    """Measure the targets of each window from their own mean, where their level moves over the years."""
+    moving_level: Literal["none", "mean", "last"] = "none"
+    """Measure the targets of each window from their own mean, or from their last value, where their level moves over
+    the years."""
     shared: bool = False
     """One recurrent network for all targets, which reads the past of one of them at a time; learns less by heart where
     there are many targets and few years."""
-    network: Literal["direct", "encoder_decoder"] = "direct"
-    """All steps at once from the state after the window, or one by one by a decoder that goes on from it."""
+    network: Literal["direct", "encoder_decoder", "linear"] = "direct"
+    """All steps at once from the state after the window, or one by one by a decoder that goes on from it; linear: none,
+    only one linear map from the past of each target to its future, which is hard to beat where data are few."""
     stateful: bool = False
     """Make a model for streams: it takes one row at a time and keeps state instead of a window. It is trained with
     truncated back-propagation through time, over `window` steps at once."""
@@ -109,8 +111,15 @@ class SeriesSettings(RunSettings):
     def _streams_go_row_by_row(self) -> SeriesSettings:
         if self.stateful and (self.network != "direct" or self.segment not in (None, 1)):
             raise ValueError("stateful reads row by row; leave out network and segment")
-        if self.stateful and (self.moving_level or self.shared):
+        if self.stateful and (self.moving_level != "none" or self.shared):
             raise ValueError("stateful has no window and no shared network; leave out moving_level and shared")
+        return self
+
+    @model_validator(mode="after")
+    def _a_linear_map_reads_targets(self) -> SeriesSettings:
+        others = [name for name in ("feature", "category", "calendar", "shared") if getattr(self, name)]
+        if self.network == "linear" and others:
+            raise ValueError(f"network linear reads the past of each target, nothing else; leave out {others[0]}")
         return self
 
     @model_validator(mode="after")

@@ -134,8 +134,9 @@ def _findings_table(findings: Sequence[tuple[str, str]]) -> Table:
 
 def _describe(settings: SeriesSettings) -> str:
     past = "row by row" if settings.stateful else f"from the last {settings.window}"
-    cell = settings.cell.upper() + (" encoder and decoder" if settings.network == "encoder_decoder" else "")
-    return f"{', '.join(settings.target)} for {settings.horizon} steps {past}, {cell}"
+    cell = settings.cell.upper()
+    network = {"direct": cell, "encoder_decoder": f"{cell} encoder and decoder", "linear": "linear"}[settings.network]
+    return f"{', '.join(settings.target)} for {settings.horizon} steps {past}, {network}"
 
 
 def _check_errors(expected: ForecastReport, got: ForecastReport, targets: list[str], statistics: Statistics) -> None:

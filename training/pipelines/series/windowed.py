@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from torch import nn
 
 from training.data.series.windows import SeriesParts, Windows
 from training.evaluation.forecasts import forecast_errors
@@ -66,24 +67,31 @@ def train_windowed(
 def _build(settings: SeriesSettings, data: SeriesParts, statistics: Statistics) -> Forecaster:
     scaler = make_scaler(settings, data, statistics)
     targets = len(settings.target)
-    network = _NETWORKS[settings.network](
-        scaler.size - targets + 1 if settings.shared else scaler.size,
-        settings.horizon,
-        1 if settings.shared else targets,
-        layers=recurrent_layers(settings),
-        segment=settings.segment_steps,
-    )
     day = _DAY_SECONDS // data.step_seconds
     lag = day if 1 <= day <= settings.window else 1
     return Forecaster(
         scaler,
-        network,
+        _build_network(settings, scaler.size),
         window=settings.window,
         horizon=settings.horizon,
         targets=targets,
         naive_lag=lag,
         moving_level=settings.moving_level,
         shared=settings.shared,
+    )
+
+
+def _build_network(settings: SeriesSettings, size: int) -> nn.Module | None:
+    """What is added to the linear map; `size` is the number of scaled columns."""
+    if settings.network == "linear":
+        return None
+    targets = len(settings.target)
+    return _NETWORKS[settings.network](
+        size - targets + 1 if settings.shared else size,
+        settings.horizon,
+        1 if settings.shared else targets,
+        layers=recurrent_layers(settings),
+        segment=settings.segment_steps,
     )
 
 
