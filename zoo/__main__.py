@@ -206,9 +206,15 @@ def _describe_provenance(card: Card) -> Iterator[tuple[str, str]]:
     yield "created", f"{origin.created:%Y-%m-%d %H:%M} by {origin.recipe}"
     yield "data", f"{origin.data} (sha256 {origin.data_sha256[:16] or 'unknown'})"
     yield "split", origin.split or "none"
+    if origin.test_uses:
+        yield "test part", f"looked at {_times(origin.test_uses)}"
     yield "seed", str(origin.seed)
     yield "weights from", origin.weights_source or "training from scratch"
     yield "made with", ", ".join(f"{name} {version}" for name, version in origin.versions.items())
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _dims(shape: tuple[int, ...]) -> str:

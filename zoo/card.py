@@ -163,6 +163,8 @@ class Provenance(_Part):
     """Hash over the data it was trained and tested on; empty for weights that came ready-made."""
     split: str = ""
     """How the test part was held out, e.g. "stratified by class, seed 7: 560 train / 80 val / 160 test"."""
+    test_uses: int = Field(default=0, ge=0)
+    """How often the test part of these data had been looked at where it was trained, this time included; 0: unknown."""
     run: str = ""
     """Folder of the run, NAME/TIME below the folder of all runs; empty when no run made it."""
     weights_source: str = ""

@@ -10,7 +10,6 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from tests.training import published
 from training.__main__ import build_app
 
 
@@ -26,8 +25,10 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def published_folder(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Path:
     """Data, runs, and the repository `zoo` with all that `publish_all` makes; to be read only."""
+    from tests.training.published import publish_all  # the pipelines take seconds to import
+
     folder = tmp_path_factory.mktemp("published")
-    published.publish_all(folder)
+    publish_all(folder)
     return folder
 
 
@@ -41,8 +42,9 @@ class Result:
 
 
 @pytest.fixture
-def menagerie_train() -> Callable[..., Result]:
-    """`python -m training ARGUMENTS...` in this process."""
+def menagerie_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """`python -m training ARGUMENTS...` in this process, in the test's own folder."""
+    monkeypatch.chdir(tmp_path)
     app = build_app()
 
     def run(*arguments: object) -> Result:

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from training.settings import RunSettings
 from zoo.card import Provenance
@@ -22,18 +21,19 @@ def describe_run(
     data: str,
     data_sha256: str,
     split: str,
-    run_folder: Path,
+    run: str,
+    test_uses: int,
     weights_source: str = "",
 ) -> Provenance:
-    """Provenance of a model that a run with `settings` trained in `run_folder`; see `zoo.card.Provenance`."""
-    folder = run_folder.resolve()
+    """Provenance of a model that a run with `settings` trained; see `zoo.card.Provenance` for the fields."""
     return Provenance(
         created=now(),
         recipe=recipe,
         data=data,
         data_sha256=data_sha256,
         split=split,
-        run=f"{folder.parent.name}/{folder.name}",
+        test_uses=test_uses,
+        run=run,
         weights_source=weights_source,
         seed=settings.seed,
         versions=software_versions(),

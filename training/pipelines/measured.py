@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from rich.console import Console
@@ -18,7 +17,8 @@ from training.evaluation.classification import ClassificationReport, classificat
 from training.evaluation.forecasts import forecast_report
 from training.export.text import text_tensor
 from training.pipelines.image.export import ImageData
-from training.settings import ImageSettings, RunSettings
+from training.pipelines.published.examples import AnySettings, one_path, settings_of
+from training.settings import ImageSettings
 from training.settings.series import SeriesSettings
 from training.settings.text import TextSettings
 from zoo.card import SERIES_INPUT, Card, ImageTask, SeriesTask, TextTask
@@ -26,8 +26,6 @@ from zoo.golden import Run, Tensors
 
 _BATCH = 256
 _SAMPLE = 8
-
-AnySettings = TypeVar("AnySettings", bound=RunSettings)
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def read_held_out(card: Card, data: Sequence[Path], console: Console) -> HeldOut
         raise SettingsError(f"{card.name!r} was published ready-made, without data to measure it on")
     match card.task:
         case ImageTask(resize=resize):
-            images = _settings(ImageSettings, card, data=_one(data))
+            images = _settings(ImageSettings, card, data=one_path(data))
             found = read_images(
                 images.data,
                 resize,
@@ -94,7 +92,7 @@ def read_held_out(card: Card, data: Sequence[Path], console: Console) -> HeldOut
         case SeriesTask(features=features, targets=targets):
             names = [quantity.name for quantity in features]
             columns = {"target": names[: len(targets)], "feature": names[len(targets) :]}
-            series = read_series_parts(_settings(SeriesSettings, card, data=_one(data), **columns, calendar=""))
+            series = read_series_parts(_settings(SeriesSettings, card, data=one_path(data), **columns, calendar=""))
             _check_hash(card, series.sha256)
             history, _ = series.test.__getitems__(list(range(min(_SAMPLE, len(series.test)))))
             suffixes = [f"_{name}" if len(targets) > 1 else "" for name in columns["target"]]
@@ -109,18 +107,9 @@ def read_held_out(card: Card, data: Sequence[Path], console: Console) -> HeldOut
 
 def _settings(kind: type[AnySettings], card: Card, **own: object) -> AnySettings:
     """The settings of the run, as far as reading its data needs them."""
-    known = {name: value for name, value in card.provenance.settings.items() if name in kind.model_fields}
-    files = {"vectors", "validation_file", "weights"}  # of which the card has the names only
-    kept = {name: value for name, value in known.items() if name not in files}
-    if known.get("validation_file"):
+    if card.provenance.settings.get("validation_file"):
         raise SettingsError(f"{card.name!r} was validated on a file of its own; models like it cannot be measured here")
-    return kind.model_validate({**kept, "output": Path(), "name": card.name, **own})
-
-
-def _one(data: Sequence[Path]) -> Path:
-    if len(data) != 1:
-        raise SettingsError(f"the data of this model are one folder or file; {len(data)} were given")
-    return data[0]
+    return settings_of(card, kind, **own)
 
 
 def _check_hash(card: Card, found: str) -> None:

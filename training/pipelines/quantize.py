@@ -11,6 +11,7 @@ from training.export.gate import BATCH_SIZES, check_batch_independence, publish_
 from training.export.half import TOLERANCE_FACTOR, check_range, to_float16
 from training.pipelines.image.export import Candidate, try_int8
 from training.pipelines.measured import HeldOut, Score, read_held_out
+from training.runs import count_test_use, describe_uses
 from training.settings import QuantizeSettings
 from zoo.card import Card
 from zoo.golden import Run, Tensors
@@ -43,6 +44,9 @@ def quantize(settings: QuantizeSettings, console: Console | None = None) -> Quan
     if card is None:
         raise SettingsError(f"{settings.model} has no card, which says on what data to measure it")
     part = read_held_out(card, settings.data, console)
+    split, version = card.provenance.split, f"{path.parents[1].name} {path.parent.name}"
+    uses = count_test_use(settings.runs, card.provenance.data_sha256, split, f"quantize {version}")
+    console.print(describe_uses(uses), style="dim", highlight=False, soft_wrap=True)
     console.print("converting and measuring")
     onnx_bytes = path.read_bytes()
     run = make_run(open_session(path))
@@ -52,7 +56,8 @@ def quantize(settings: QuantizeSettings, console: Console | None = None) -> Quan
     else:
         small, card = _int8(onnx_bytes, run, card, part, settings.max_drop)
     after = part.score(make_run(open_session(small)))
-    card = card.model_copy(update={"test_metrics": card.test_metrics | after.metrics})
+    provenance = card.provenance.model_copy(update={"test_uses": uses})
+    card = card.model_copy(update={"test_metrics": card.test_metrics | after.metrics, "provenance": provenance})
     repository, name = settings.output or path.parents[2], settings.name or path.parents[1].name
     published = publish_checked(small, card, repository, name, settings.version)
     return Quantized(published, card, before, after)

@@ -35,7 +35,7 @@ from training.pipelines.duplicates import Duplicates, treat_text_duplicates
 from training.pipelines.manifests import text_rows
 from training.pipelines.origin import Origin, origin_of
 from training.processes import is_first_process
-from training.runs import TrainingRun
+from training.runs import TrainingRun, run_name
 from training.settings.text import WIDEST_ONE_HOT, TextSettings
 from zoo.card import PROBABILITIES, UNKNOWN_TOKEN_RATE, Card, ColumnStatistics, Golden, GoldenSample, TextTask
 from zoo.golden import Run, Tensors
@@ -114,6 +114,7 @@ def train_text(
     trained = train_classifier(settings, data, run)
     network, tokenizer = trained.network, trained.tokenizer
     duplicates.write(run.folder)
+    uses = run.look_at_test(data.sha256, data.split)
     run.say("evaluating and exporting")
     temperature = _fit_temperature(network, tokenizer, data.validation) if settings.calibrate else None
     if temperature is not None:
@@ -135,7 +136,8 @@ def train_text(
             data=data_name or ", ".join(path.name for path in settings.data),
             data_sha256=data.sha256,
             split=data.split,
-            run_folder=run.folder,
+            run=run_name(run.folder),
+            test_uses=uses,
             weights_source=_weights_source(settings, trained.origin),
         ),
         test_metrics=test.metrics()

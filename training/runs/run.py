@@ -10,6 +10,7 @@ from lightning.pytorch import seed_everything
 from rich.console import Console
 
 from training.processes import end_other_processes, is_first_process, join_processes, of_first_process
+from training.runs.ledger import count_test_use, describe_uses
 from training.runs.manifest import ManifestRow, check_manifest, write_manifest
 from training.runs.settings_file import SETTINGS_FILE, write_settings
 from training.settings import RunSettings
@@ -76,10 +77,25 @@ class TrainingRun:
         """
         end_other_processes()
 
+    def look_at_test(self, data_sha256: str, split: str) -> int:
+        """Count that the run is about to look at its test part, and say how often that has been done.
+
+        Raises:
+            SettingsError: the ledger cannot be written.
+        """
+        uses = count_test_use(self.settings.runs, data_sha256, split, run_name(self.folder))
+        self.say(describe_uses(uses), style="" if uses == 1 else "yellow")
+        return uses
+
     def say(self, *lines: str, style: str = "") -> None:
         """Print lines as they are."""
         for line in lines:
             self.console.print(line, style=style or None, highlight=False, markup=False, soft_wrap=True)
+
+
+def run_name(folder: Path) -> str:
+    """NAME/TIME of a run folder."""
+    return "/".join(folder.resolve().parts[-2:])
 
 
 def make_run_folder(runs: Path, name: str) -> Path:

@@ -46,6 +46,8 @@ class EvaluateSettings(Settings):
     """Column of the times; default: as in training."""
     time_format: str | None = None
     """Form of the times; default: as in training."""
+    runs: Path = Path("runs")
+    """Folder of runs, whose test-uses.csv counts the looks at test parts."""
     skip_broken: bool = False
     """Leave unreadable images out and name them."""
 
@@ -76,6 +78,9 @@ class EnsembleSettings(Settings):
     """Items that are run at once."""
     validation_file: Path | None = None
     """Texts that the models were validated on, where their runs had a file for that."""
+
+    runs: Path = Path("runs")
+    """Folder of runs, whose test-uses.csv counts the looks at test parts."""
 
     @model_validator(mode="after")
     def _weights_fit(self) -> EnsembleSettings:

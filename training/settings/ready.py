@@ -52,6 +52,9 @@ class QuantizeSettings(Settings):
     version: int | None = Field(default=None, ge=1)
     """Version to publish as; default: one more than the newest."""
 
+    runs: Path = Path("runs")
+    """Folder of runs, whose test-uses.csv counts the looks at test parts."""
+
     @model_validator(mode="after")
     def _one_precision(self) -> QuantizeSettings:
         if self.int8 == self.fp16:

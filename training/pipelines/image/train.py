@@ -35,7 +35,7 @@ from training.pipelines.image.head import fit_head
 from training.pipelines.image.network import finetune, train_from_scratch
 from training.pipelines.image.restore import adopt_classifier
 from training.pipelines.manifests import image_rows
-from training.runs import TrainingRun
+from training.runs import TrainingRun, run_name
 from training.settings import ImageSettings
 from zoo.card import Card, ImageTask
 from zoo.repository import ModelVersion
@@ -95,6 +95,7 @@ def train_image(
     result = train_classifier(classifier, backbone, data, settings, run)
     run.end_training()
     duplicates.write(run.folder)
+    uses = run.look_at_test(data.images.sha256, data.split.description)
     run.say("evaluating and exporting")
     complete, tried = complete_classifier(classifier, pooled, data, settings)
     float_graph, parity = export_checked(complete.classifier, data)
@@ -114,7 +115,8 @@ def train_image(
             data=data_name or settings.data.resolve().name,
             data_sha256=data.images.sha256,
             split=data.split.description,
-            run_folder=run.folder,
+            run=run_name(run.folder),
+            test_uses=uses,
             weights_source=origin.source if origin else load_report.origin if load_report else "",
         ),
         test_metrics=chosen.test.metrics()

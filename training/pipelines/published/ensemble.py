@@ -20,6 +20,7 @@ from training.hashing import file_sha256
 from training.pipelines.published.evaluate import Published, compare, open_published
 from training.pipelines.published.examples import Examples, Measured, Part, read_examples
 from training.pipelines.published.together import check_together
+from training.runs import count_test_use, describe_uses
 from training.settings import EnsembleSettings
 from zoo.card import (
     UNKNOWN_TOKEN_RATE,
@@ -83,6 +84,9 @@ def ensemble(settings: EnsembleSettings, console: Console | None = None) -> Ense
     chosen = [(model, weight) for model, weight in zip(models, weights, strict=True) if weight > 0]
     models, weights = [model for model, _ in chosen], [weight for _, weight in chosen]
     console.print(f"joining, and measuring on {test.what}", highlight=False, markup=False, soft_wrap=True)
+    split = card.provenance.split
+    uses = count_test_use(settings.runs, test.sha256, split, "ensemble of " + ", ".join(m.label for m in models))
+    console.print(describe_uses(uses), style="dim", highlight=False, soft_wrap=True)
     graphs = [model.path.read_bytes() for model in models]
     runs = [make_run(open_session(graph)) for graph in graphs]
     outputs = _outputs(card.task, runs, test.sample)
@@ -99,10 +103,10 @@ def ensemble(settings: EnsembleSettings, console: Console | None = None) -> Ense
     check_metric(name, test.measure(expected).estimates[name].value, measured.estimates[name].value)
     card = Card(
         name=settings.name,
-        description=settings.description or "mean of " + ", ".join(_label(model) for model in models),
+        description=settings.description or "mean of " + ", ".join(model.label for model in models),
         task=task,
         licence=settings.licence or "; ".join(dict.fromkeys(model.card.licence for model in models)),
-        provenance=_provenance(models, weights),
+        provenance=_provenance(models, weights).model_copy(update={"test_uses": uses}),
         test_metrics=_metrics(models, measured),
         reference=_reference(card, seen),
         class_shares=card.class_shares,
@@ -143,11 +147,11 @@ def _choose_weights(
     console.print(f"finding weights on {validation.what}", highlight=False, markup=False, soft_wrap=True)
     measured = [validation.measure(make_run(open_session(model.path))) for model in models]
     weights = _fit(measured, models[0].card)
-    shown = ", ".join(f"{_label(model)} {weight:.4g}" for model, weight in zip(models, weights, strict=True))
+    shown = ", ".join(f"{model.label} {weight:.4g}" for model, weight in zip(models, weights, strict=True))
     console.print(f"weights: {shown}", highlight=False, markup=False, soft_wrap=True)
     if max(weights) == 1:
         raise GateError(
-            f"{_label(models[int(np.argmax(weights))])} by itself is best on the validation part; nothing was published"
+            f"{models[int(np.argmax(weights))].label} by itself is best on the validation part; nothing was published"
         )
     return [float(weight) for weight in weights]
 
@@ -245,7 +249,7 @@ def _provenance(models: Sequence[Published], weights: Sequence[float]) -> Proven
         given = first.settings.get("split_seed")
         settings["split_seed"] = first.seed if given is None else given
     members = {
-        f"member_{number}": f"{_label(model)}, sha256 {file_sha256(model.path)[:12]}, weight {weight:.4g}"
+        f"member_{number}": f"{model.label}, sha256 {file_sha256(model.path)[:12]}, weight {weight:.4g}"
         for number, (model, weight) in enumerate(zip(models, weights, strict=True), 1)
     }
     return first.model_copy(
@@ -277,7 +281,3 @@ def _golden(models: Sequence[Published], expected: Run) -> Golden:
 def _std(card: Card) -> NDArray[np.float64]:
     assert isinstance(card.task, SeriesTask), "only forecasts have units. This is a bug."
     return np.array([card.reference[target.name].std for target in card.task.targets])
-
-
-def _label(model: Published) -> str:
-    return f"{model.name} {model.version}"

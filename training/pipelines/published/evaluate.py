@@ -17,6 +17,7 @@ from training.evaluation.significance import paired_difference
 from training.pipelines.published.examples import SPLIT_SETTINGS, Columns, Examples, Measured, read_examples
 from training.pipelines.published.limits import Check, check_limits, read_limits
 from training.remote import remote_run
+from training.runs import count_test_use, describe_uses
 from training.settings import EvaluateSettings
 from zoo.card import Card, SeriesTask
 from zoo.package import read_card
@@ -39,6 +40,11 @@ class Published:
     def name(self) -> str:
         """Of the folder that it lies in."""
         return self.path.parents[1].name
+
+    @property
+    def label(self) -> str:
+        """Name and version."""
+        return f"{self.name} {self.path.parent.name}"
 
     @property
     def version(self) -> int:
@@ -112,6 +118,9 @@ def evaluate(settings: EvaluateSettings, console: Console | None = None) -> Eval
     against = settings.against or (limits and limits.against)
     examples = _read(settings, published.card, console)
     console.print(f"measuring on {examples.what}", highlight=False, markup=False, soft_wrap=True)
+    if examples.uses_test:
+        uses = count_test_use(settings.runs, examples.sha256, examples.what, f"evaluate {published.label}")
+        console.print(describe_uses(uses), style="dim", highlight=False, soft_wrap=True)
     run = make_run(open_session(published.path))
     measured = examples.measure(run)
     remote = _ask_server(settings, published, examples, measured) if settings.server else None

@@ -32,6 +32,13 @@ _SAMPLE = 8
 AnySettings = TypeVar("AnySettings", bound=RunSettings)
 SPLIT_SETTINGS = ("seed", "split_seed", "validation", "test", "validation_share", "test_share", "rows")
 """Which items are in which part of the same data."""
+_READING = {
+    *SPLIT_SETTINGS,
+    *("skip_broken", "crop_to_boxes"),
+    *("text_column", "label_column", "label_names"),
+    *("window", "horizon", "time_column", "time_format", "step_seconds", "sentinels", "fill"),
+}
+"""All others may mean something else by now, or be gone."""
 
 
 @dataclass(frozen=True)
@@ -126,13 +133,9 @@ def read_examples(
 
 
 def settings_of(card: Card, kind: type[AnySettings], **own: object) -> AnySettings:
-    """The settings of the run that made a model, as far as its card has them; `own` go before them."""
-    files = {"vectors", "validation_file", "weights"}  # of which the card has the names only
-    known = {
-        name: value
-        for name, value in card.provenance.settings.items()
-        if name in kind.model_fields and name not in files
-    }
+    """The settings of the run that made a model, as far as reading its data needs them; `own` go before them."""
+    kept = _READING & kind.model_fields.keys()
+    known = {name: value for name, value in card.provenance.settings.items() if name in kept}
     return kind.model_validate({**known, "output": Path(), "name": card.name, **own})
 
 
@@ -183,10 +186,12 @@ def _texts(card: Card, origin: Card, settings: TextSettings, part: Part, batch_s
             f"{origin.name!r} was validated on a file of its own; name it with --validation-file, so that the "
             "test part can be found again, or take --part all of other data"
         )
-    texts = read_texts(settings.data, text_column=settings.text_column, label_column=settings.label_column)
+    columns = {"text_column": settings.text_column, "label_column": settings.label_column}
+    texts = read_texts(settings.data, **columns)
     sha256 = texts.sha256
     if settings.validation_file is not None:
-        sha256 = manifest_hash([("data", sha256), ("validation", read_texts([settings.validation_file]).sha256)])
+        held_out = read_texts([settings.validation_file], **columns)
+        sha256 = manifest_hash([("data", sha256), ("validation", held_out.sha256)])
     classes = _known_classes(texts.labels, card.task.labels, settings.label_names, card.name)
     parts = {"all": TextPart(texts.texts, classes)}
     if _same(origin, sha256):

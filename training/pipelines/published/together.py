@@ -26,13 +26,13 @@ def check_together(first: Published, other: Published) -> None:
     """
     for published in (first, other):
         if published.card.state:
-            raise SettingsError(f"{_name(published)} keeps state from step to step; an ensemble cannot")
+            raise SettingsError(f"{published.label} keeps state from step to step; an ensemble cannot")
         if not published.card.provenance.data_sha256:
-            raise SettingsError(f"{_name(published)} was published ready-made, without data to measure it on")
+            raise SettingsError(f"{published.label} was published ready-made, without data to measure it on")
     for mine, others in zip(_facets(first.card), _facets(other.card), strict=False):
         if mine.what != others.what or mine.value != others.value:
             raise SettingsError(
-                f"{_name(other)} has another {mine.what} than {_name(first)}: {others.value} instead of {mine.value}; "
+                f"{other.label} has another {mine.what} than {first.label}: {others.value} instead of {mine.value}; "
                 f"{mine.way_out}"
             )
 
@@ -66,7 +66,3 @@ def _split(card: Card) -> str:
         return f"{shares}, rows {settings.get('rows') or 'all'}"
     seed = settings.get("split_seed")
     return f"seed {card.provenance.seed if seed is None else seed}, {shares}"
-
-
-def _name(published: Published) -> str:
-    return f"{published.name} {published.version}"

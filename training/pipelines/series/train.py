@@ -26,7 +26,7 @@ from training.pipelines.series.made import MadeForecaster, Statistics, column_st
 from training.pipelines.series.streamed import make_streamed
 from training.pipelines.series.windowed import EVALUATION_BATCH, make_windowed
 from training.processes import process_count
-from training.runs import TrainingRun
+from training.runs import TrainingRun, run_name
 from training.settings.series import SeriesSettings
 from zoo.card import Card, PredictionInterval, Quantity, SeriesTask
 from zoo.repository import ModelVersion
@@ -100,7 +100,8 @@ def train_series(
             data=data_name or settings.data.name,
             data_sha256=data.sha256,
             split=data.split,
-            run_folder=run.folder,
+            run=run_name(run.folder),
+            test_uses=run.look_at_test(data.sha256, data.split),
             weights_source=find_origin(settings.from_model, settings.runs).source if settings.from_model else "",
         ),
         test_metrics=_metrics(settings.target, test, baselines, covered, statistics),
