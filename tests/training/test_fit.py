@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
 import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -18,6 +20,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from training.data.order import ShuffledOrder
 from training.errors import FitError
 from training.fit import FitResult, fit, parameter_groups
+from training.fit.rates import rates_of_test, steepest_rate, with_rate
 from training.runs.run import make_run_folder
 from training.settings import FitSettings
 
@@ -212,3 +215,49 @@ def test_what_is_told_the_epochs_may_end_the_training(tmp_path: Path) -> None:
     with pytest.raises(LookupError):
         run(tmp_path, nn.Linear(1, 2), epochs=5, after_epoch=listen)
     assert told == [[1], [1, 2]]
+
+
+def test_the_rate_that_is_found_takes_the_place_of_the_given_one(tmp_path: Path) -> None:
+    found, told = network_with_dropout(), network_with_dropout()
+    run(tmp_path / "found", found, epochs=2, find_rate=True, learning_rate=1e-7)
+    test = json.loads((tmp_path / "found" / "rates.json").read_text())
+    assert 1e-5 < test["found"] < 1
+    assert len(test["rates"]) == len(test["losses"]) > 50
+    run(tmp_path / "told", told, epochs=2, learning_rate=test["found"])
+    assert same_weights(found, told)  # the test itself leaves nothing behind
+
+    def stop(history: list[dict[str, float]]) -> None:
+        if len(history) == 2:
+            raise LookupError
+
+    settings = {"epochs": 2, "find_rate": True, "learning_rate": 1e-7}
+    with pytest.raises(LookupError):
+        run(tmp_path / "parts", network_with_dropout(), after_epoch=stop, **settings)
+    resumed = network_with_dropout()
+    run(tmp_path / "parts", resumed, resume=True, **settings)
+    assert same_weights(found, resumed)
+    assert (tmp_path / "found" / "rates.png").stat().st_size > 1000
+
+
+def test_the_rate_is_found_where_the_loss_falls_fastest() -> None:
+    rates = rates_of_test()
+    place = np.log10(rates)
+    falling = 1 / (1 + np.exp(4 * (place + 3))) + 10 ** (2 * place)
+    assert steepest_rate(falling.tolist()) == pytest.approx(1e-3, rel=0.2)
+    assert steepest_rate(np.linspace(1, 2, 100).tolist()) is None
+    assert steepest_rate([float("nan")]) is None
+
+
+def test_a_test_that_explodes_ends_and_groups_keep_their_ratios(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(1, 4), nn.Linear(4, 2))
+    with torch.no_grad():
+        model[0].weight.fill_(1.0)
+
+    def explosive(output: Tensor, target: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(output, target) + (model[0].weight - 1).square().sum() * 1e4
+
+    history = run(tmp_path, model, loss=explosive, epochs=1, find_rate=True).history
+    assert len(json.loads((tmp_path / "rates.json").read_text())["losses"]) < 100
+    assert history
+    slow, fast = {"lr": 1e-4, "params": []}, {"lr": 1e-3, "params": []}
+    assert [group["lr"] for group in with_rate([slow, fast], 20)] == [2e-3, 2e-2]

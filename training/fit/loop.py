@@ -30,6 +30,7 @@ from training.fit.checkpoints import BEST, LAST, EpochCheckpoints
 from training.fit.interrupt import stop_on_interrupt
 from training.fit.module import AfterEpoch, FitModule, Prepare
 from training.fit.optimizer import ParameterGroup, parameter_groups
+from training.fit.rates import RATES_FIGURE, RangeTest, find_rate, with_rate
 from training.processes import is_first_process, join_processes, process_count, process_rank, processes_here
 from training.settings import FitSettings
 
@@ -98,6 +99,8 @@ def fit(
     """
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise SettingsError("there is no CUDA device that torch can use; pass --device cpu, or auto")
+    if settings.find_rate and process_count() > 1:
+        raise SettingsError("find_rate works in one process; find the rate in one, then give it as learning_rate")
     finished = run_folder / RESULT_FILE
     if resume and finished.is_file():
         return _restore(model, run_folder)
@@ -109,6 +112,9 @@ def fit(
     if with_bar:
         console = rich.get_console()  # that of Lightning's bar, so that lines appear above it
     groups = groups or parameter_groups(model.parameters(), settings)
+    if settings.find_rate:
+        test = RangeTest(model, loss, metric, settings, groups, mode, prepare, run_folder, console)
+        settings, groups = _at_found_rate(test, train)
     module = FitModule(model, loss, metric, settings, groups, mode, prepare, run_folder, console, after_epoch)
     checkpoints = EpochCheckpoints(run_folder)
     stopping = EarlyStopping("score", mode=mode, patience=settings.patience)
@@ -128,6 +134,21 @@ def fit(
     if not result.interrupted and is_first_process():
         finished.write_text(json.dumps(asdict(result), indent=2), encoding="utf-8")
     return result
+
+
+def _at_found_rate(test: RangeTest, train: DataLoader[Any]) -> tuple[FitSettings, Sequence[ParameterGroup]]:
+    """Settings and parameter groups with the learning rate that the test finds."""
+    settings = test.settings
+    with _quiet_lightning():
+        found = find_rate(test, train, _machine(settings))
+    said = f"learning rate {settings.learning_rate:g} kept: the loss falls at no other"
+    if found is not None:
+        said = f"learning rate {found:.2g}, where the loss falls fastest, instead of {settings.learning_rate:g}"
+    test.console.print(f"{said}; see {test.run_folder / RATES_FIGURE}", highlight=False, markup=False, soft_wrap=True)
+    if found is None:
+        return settings, test.groups
+    factor = found / settings.learning_rate
+    return settings.model_copy(update={"learning_rate": found}), with_rate(test.groups, factor)
 
 
 def _share(train: DataLoader[Any], validation: DataLoader[Any]) -> tuple[DataLoader[Any], DataLoader[Any]]:
@@ -164,18 +185,9 @@ def _epochs_done(checkpoint: Path | None) -> int:
 
 def _make_trainer(settings: FitSettings, folder: Path, callbacks: list[Callback], with_bar: bool) -> pl.Trainer:
     bar = [RichProgressBar(leave=False, console_kwargs={"stderr": True})] if with_bar else []
-    together: dict[str, Any] = {"devices": 1}
-    if process_count() > 1:
-        nodes = process_count() // processes_here()
-        together = {"devices": processes_here(), "num_nodes": nodes, "strategy": "ddp"}
-        together["plugins"] = [TorchElasticEnvironment()]
     return pl.Trainer(
-        **together,
+        **_machine(settings),
         max_epochs=settings.epochs,
-        accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[settings.device],
-        use_distributed_sampler=False,
-        precision=settings.precision,
-        gradient_clip_val=settings.clip_norm,
         callbacks=[*callbacks, *bar],
         logger=TensorBoardLogger(folder, name="", version="tensorboard"),
         enable_progress_bar=bool(bar),
@@ -183,6 +195,22 @@ def _make_trainer(settings: FitSettings, folder: Path, callbacks: list[Callback]
         num_sanity_val_steps=0,
         log_every_n_steps=1,
     )
+
+
+def _machine(settings: FitSettings) -> dict[str, Any]:
+    """What computes the steps of a trainer, and how."""
+    together: dict[str, Any] = {"devices": 1}
+    if process_count() > 1:
+        nodes = process_count() // processes_here()
+        together = {"devices": processes_here(), "num_nodes": nodes, "strategy": "ddp"}
+        together["plugins"] = [TorchElasticEnvironment()]
+    return {
+        **together,
+        "accelerator": {"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[settings.device],
+        "use_distributed_sampler": False,
+        "precision": settings.precision,
+        "gradient_clip_val": settings.clip_norm,
+    }
 
 
 @contextmanager
@@ -195,6 +223,7 @@ def _quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+            warnings.filterwarnings("ignore", message=".*but have no `val_dataloader`")
             warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
             warnings.filterwarnings("ignore", message=".*in eval mode at the start of training")
             warnings.filterwarnings(
