@@ -71,22 +71,23 @@ def colours(folder: Path, **options: Any) -> ModelVersion:
     """A classifier of `write_colours`."""
     tiny = {"backbone": "small_cnn", "mode": "scratch", "weights": "none", "image_size": 16, "workers": 0, "epochs": 1}
     values = tiny | {"data": folder / "colours", "name": "colours", "augment": "none"} | options
-    return train_image(ImageSettings(**_places(folder) | values), console=QUIET).published
+    return train_image(ImageSettings(**places(folder) | values), console=QUIET).published
 
 
 def moods(folder: Path, **options: Any) -> ModelVersion:
     """A classifier of `write_moods`."""
     tiny = {"embedding_size": 4, "hidden_size": 4, "min_count": 1, "epochs": 1, "test_share": 0.3}
     values = tiny | {"data": [folder / "moods.tsv"], "name": "moods"} | options
-    return train_text(TextSettings(**_places(folder) | values), console=QUIET).published
+    return train_text(TextSettings(**places(folder) | values), console=QUIET).published
 
 
 def forecaster(folder: Path, **options: Any) -> ModelVersion:
     """A forecaster of `write_weather`."""
     tiny = {"window": 24, "horizon": 3, "hidden_size": 4, "epochs": 1, "target": ["temperature"], "feature": ["sun"]}
     values = tiny | {"data": folder / "weather.csv", "name": "weather"} | options
-    return train_series(SeriesSettings(**_places(folder) | values), console=QUIET).published
+    return train_series(SeriesSettings(**places(folder) | values), console=QUIET).published
 
 
-def _places(folder: Path) -> dict[str, Any]:
+def places(folder: Path) -> dict[str, Any]:
+    """Settings of every run here: where it writes, and on what it computes."""
     return {"output": folder / "zoo", "runs": folder / "runs", "device": "cpu"}

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from tests.training.conftest import Result
 from tests.training.pictures import write_pictures
+from tests.training.published import QUIET, places
 from tests.training.test_series_training import weather, write_table
 from training.pipelines.image import train_image
 from training.pipelines.series import train_series
@@ -99,8 +100,6 @@ def test_a_stream_that_was_interrupted_goes_on_as_if_it_had_not_been(menagerie_t
         data=write_table(tmp_path / "weather.csv", weather(250)),
         target=["temperature"],
         feature=["sun"],
-        output=tmp_path / "zoo",
-        runs=tmp_path / "runs",
         name="colours",
         stateful=True,
         cell="lstm",
@@ -112,9 +111,9 @@ def test_a_stream_that_was_interrupted_goes_on_as_if_it_had_not_been(menagerie_t
         hidden_size=4,
         epochs=3,
         averaging="ema",
-        device="cpu",
+        **places(tmp_path),
     )
-    train_series(settings, console=Console(quiet=True))
+    train_series(settings, console=QUIET)
     assert train_series(settings, console=InterruptingConsole()).fit.interrupted
     whole, parts = run_folders(tmp_path)
     result = menagerie_train("series", "--resume", parts)

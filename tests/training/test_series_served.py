@@ -22,6 +22,7 @@ from service.client.batches import Outcome
 from service.client.inputs import Target, series_job
 from service.client.render import forecast_table, to_json
 from tests.service.conftest import serving
+from tests.training.published import QUIET, places
 from tests.training.test_series_training import weather, write_table
 from training.pipelines.series import SeriesOutcome, train_series
 from training.settings.series import SeriesSettings
@@ -39,17 +40,15 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> SeriesOutcome:
         target=["temperature", "sun"],
         category=["wind"],
         calendar="hour",
-        output=folder / "zoo",
-        runs=folder / "runs",
         name="weather",
         window=24,
         horizon=3,
         hidden_size=4,
         epochs=1,
         coverage=0.8,
-        device="cpu",
+        **places(folder),
     )
-    return train_series(settings, console=Console(quiet=True))
+    return train_series(settings, console=QUIET)
 
 
 async def ask(outcome: SeriesOutcome) -> tuple[Forecast, float]:
@@ -115,8 +114,6 @@ async def test_a_stream_equals_the_model_over_all_rows(tmp_path: Path, cell: Lit
         data=write_table(tmp_path / "weather.csv", weather(500)),
         target=["temperature"],
         feature=["sun"],
-        output=tmp_path / "zoo",
-        runs=tmp_path / "runs",
         name="weather",
         stateful=True,
         cell=cell,
@@ -125,9 +122,9 @@ async def test_a_stream_equals_the_model_over_all_rows(tmp_path: Path, cell: Lit
         horizon=3,
         hidden_size=5,
         epochs=2,
-        device="cpu",
+        **places(tmp_path),
     )
-    card = train_series(settings, console=Console(quiet=True)).card
+    card = train_series(settings, console=QUIET).card
     (sample,) = card.golden.samples  # its answer is that of the torch model to all rows at once
     assert sample.history
     assert isinstance(card.task, SeriesTask)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from inference import grpc_service_pb2 as pb
 from tests.service.conftest import serving
+from tests.training.published import QUIET, places
 from training.pipelines.text import TextOutcome, train_text
 from training.settings.text import TextSettings
 
@@ -24,17 +24,15 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> TextOutcome:
     (folder / "films.txt").write_text("".join(rows))
     settings = TextSettings(
         data=[folder / "films.txt"],
-        output=folder / "zoo",
-        runs=folder / "runs",
         name="films",
         min_count=1,
         embedding_size=4,
         hidden_size=4,
         epochs=1,
         validation_share=0.3,
-        device="cpu",
+        **places(folder),
     )
-    return train_text(settings, console=Console(quiet=True))
+    return train_text(settings, console=QUIET)
 
 
 @pytest.fixture
@@ -76,8 +74,6 @@ async def test_three_classes_by_convolutions_and_a_reversed_gru_over_hashed_ngra
     (tmp_path / "subjects.txt").write_text("".join(rows))
     settings = TextSettings(
         data=[tmp_path / "subjects.txt"],
-        output=tmp_path / "zoo",
-        runs=tmp_path / "runs",
         name="subjects",
         tokens="character_ngrams",
         encoding="hashed_one_hot",
@@ -91,9 +87,9 @@ async def test_three_classes_by_convolutions_and_a_reversed_gru_over_hashed_ngra
         epochs=6,
         learning_rate=0.02,
         batch_size=16,
-        device="cpu",
+        **places(tmp_path),
     )
-    outcome = train_text(settings, console=Console(quiet=True))
+    outcome = train_text(settings, console=QUIET)
     assert outcome.test.accuracy > 0.9
     golden = outcome.card.golden.samples
     texts = [sample.text or "" for sample in golden]
