@@ -121,7 +121,10 @@ def test_what_cannot_go_on_is_said(menagerie_train: Train, folder: Path) -> None
         (("image", folder / "two", "--from-model", zoo / "colours", *runs), "the data have no 'blue', which the model"),
         (("image", folder / "two", "--from-model", zoo / "moods", *runs), "is for text_classification, not for image"),
         (("image", folder / "two", "--from-model", zoo / "none", *runs), "cannot be read as a model repository"),
-        (("text", folder / "moods.tsv", "--from-model", zoo / "moods"), "name the folder of its runs with --runs"),
+        (
+            ("text", folder / "moods.tsv", "--from-model", zoo / "moods", "--runs", folder / "elsewhere"),
+            "name the folder of its runs with --runs",
+        ),
         (
             ("text", folder / "moods.tsv", "--from-model", zoo / "moods", *runs, "--hidden-size", 5),
             "leave out what changes the network",
