@@ -173,5 +173,9 @@ def test_duplicated_texts_are_left_out_of_training(menagerie_train: Train, tmp_p
         found = list(csv.DictReader(file))
     assert any(row["item"].lower().startswith("same") and row["similarity"] == "1.000" for row in found)
     assert "Near-duplicates" in (folder / "report.html").read_text()
+    card = read_card(tmp_path / "zoo" / "reviews" / "1" / "model.onnx")
+    assert card
+    assert card.calibration, "texts are calibrated like images"
+    assert "near-duplicates of held-out items left out" in card.provenance.split
     same = ("always" in (row["item"]) for row in found if row["part"] == "test")
     assert any(same)

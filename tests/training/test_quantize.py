@@ -72,6 +72,9 @@ def check_half(menagerie_train: Train, tmp_path: Path, name: str, data: Path) ->
     assert card is not None
     assert card.golden.atol == pytest.approx(10 * old.golden.atol)
     assert card.tried["float16"]["kept"] == "yes, for a GPU; its speed there was not measured"
+    if old.calibration:
+        assert card.calibration
+        assert card.calibration.temperature == pytest.approx(old.calibration.temperature, abs=1e-5)
     assert after.stat().st_size < before.stat().st_size
     types = {tensor.data_type for tensor in onnx.load(after).graph.initializer}
     assert TensorProto.FLOAT16 in types

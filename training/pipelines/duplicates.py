@@ -18,6 +18,7 @@ from training.evaluation.classification import ClassificationReport
 from training.settings.classifier import DuplicatePolicy
 
 DUPLICATES_FILE = "duplicates.csv"
+ACCURACY_WITHOUT_DUPLICATES = "accuracy_without_near_duplicates"
 _PAIRS = (("test", "train"), ("test", "validation"), ("validation", "train"))
 """Parts that should share nothing; of a pair it is the second that loses items."""
 _SHOWN_CHARACTERS = 80
@@ -79,7 +80,7 @@ class Duplicates:
         numbers = {"near_duplicates": float(len(self.seen))}
         others = [place for place in range(len(test.targets)) if place not in self.seen]
         if self.seen and others:
-            numbers["accuracy_without_near_duplicates"] = round(float(test.correct[others].mean()), 5)
+            numbers[ACCURACY_WITHOUT_DUPLICATES] = round(float(test.correct[others].mean()), 5)
         return numbers
 
     def write(self, folder: Path) -> None:

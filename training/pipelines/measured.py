@@ -37,6 +37,8 @@ class Score:
     headline: str
     """The one that decides."""
     lower_is_better: bool = False
+    report: ClassificationReport | None = None
+    """Of a classifier."""
 
     @property
     def value(self) -> float:
@@ -121,7 +123,7 @@ def _check_hash(card: Card, found: str) -> None:
 
 
 def _classifier_score(report: ClassificationReport) -> Score:
-    return Score(report.metrics(), "accuracy")
+    return Score(report.metrics(), "accuracy", report=report)
 
 
 def _text_score(run: Run, part: TextPart) -> Score:

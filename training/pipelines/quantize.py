@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from training.errors import GateError, SettingsError
+from training.evaluation.calibration import describe_calibration
 from training.export.gate import BATCH_SIZES, check_batch_independence, publish_checked
 from training.export.half import TOLERANCE_FACTOR, check_range, to_float16
+from training.pipelines.duplicates import ACCURACY_WITHOUT_DUPLICATES
 from training.pipelines.image.export import Candidate, try_int8
 from training.pipelines.measured import HeldOut, Score, read_held_out
 from training.runs import count_test_use, describe_uses
@@ -56,8 +58,7 @@ def quantize(settings: QuantizeSettings, console: Console | None = None) -> Quan
     else:
         small, card = _int8(onnx_bytes, run, card, part, settings.max_drop)
     after = part.score(make_run(open_session(small)))
-    provenance = card.provenance.model_copy(update={"test_uses": uses})
-    card = card.model_copy(update={"test_metrics": card.test_metrics | after.metrics, "provenance": provenance})
+    card = _measured_anew(card, after, uses)
     repository, name = settings.output or path.parents[2], settings.name or path.parents[1].name
     published = publish_checked(small, card, repository, name, settings.version)
     return Quantized(published, card, before, after)
@@ -105,6 +106,18 @@ def _int8(onnx_bytes: bytes, run: Run, card: Card, part: HeldOut, max_drop: floa
         raise GateError(f"int8 is not worth it: {str(tried['int8']['kept']).removeprefix('no: ')}")
     golden = card.golden.model_copy(update={"atol": chosen.golden_atol, "rtol": chosen.golden_rtol})
     return chosen.onnx_bytes, card.model_copy(update={"golden": golden, "tried": card.tried | tried})
+
+
+def _measured_anew(card: Card, after: Score, uses: int) -> Card:
+    """The card with what the published graph does on the test part."""
+    before = {name: value for name, value in card.test_metrics.items() if name != ACCURACY_WITHOUT_DUPLICATES}
+    changes: dict[str, object] = {
+        "test_metrics": before | after.metrics,
+        "provenance": card.provenance.model_copy(update={"test_uses": uses}),
+    }
+    if card.calibration and after.report:
+        changes["calibration"] = describe_calibration(card.calibration.temperature, after.report)
+    return card.model_copy(update=changes)
 
 
 def _batches(sample: Tensors) -> list[Tensors]:

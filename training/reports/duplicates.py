@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from training.evaluation.classification import ClassificationReport
-from training.pipelines.duplicates import DUPLICATES_FILE, Duplicates
+from training.pipelines.duplicates import ACCURACY_WITHOUT_DUPLICATES, DUPLICATES_FILE, Duplicates
 from training.reports.page import Page
 
 _ROWS = 30
@@ -13,7 +13,7 @@ _HEADINGS = ("part", "item", "label", "other part", "other item", "label", "simi
 def add_duplicates(page: Page, duplicates: Duplicates, test: ClassificationReport) -> None:
     """The section, with the first of them; all are in `duplicates.csv`."""
     note = f"{duplicates.summary()[0].upper()}{duplicates.summary()[1:]}."
-    if without := duplicates.metrics(test).get("accuracy_without_near_duplicates"):
+    if without := duplicates.metrics(test).get(ACCURACY_WITHOUT_DUPLICATES):
         note += f" Accuracy on the test part without them: {without:.4f}, with them {test.accuracy:.4f}."
     if len(duplicates.found) > _ROWS:
         note += f" The first {_ROWS}; all {len(duplicates.found)} are in {DUPLICATES_FILE}."
