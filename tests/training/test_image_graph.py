@@ -86,6 +86,16 @@ def test_a_network_whose_head_is_of_another_kind_is_refused(name: str) -> None:
         PooledHead(make_backbone(name, 3))
 
 
+def test_a_map_that_cannot_be_had_is_refused_before_the_training(menagerie_train: Train, tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "pictures", 4)
+    scratch = ["--backbone", "mlp", "--mode", "scratch", "--weights", "none", "--cam"]
+    places = ["--output", tmp_path / "zoo", "--name", "colours", "--runs", tmp_path / "runs"]
+    result = menagerie_train("image", pictures, *scratch, *places)
+    assert result.exit_code == 2
+    assert "mlp has no class activation map" in result.stderr
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize("views", ["flip", "zoom"])
 def test_an_image_and_its_mirror_image_have_one_answer(views: TestTimeViews) -> None:
     torch.manual_seed(0)
