@@ -87,7 +87,7 @@ async def test_the_mean_of_two_classifiers_is_served(
 
 def test_forecasts_with_fitted_weights(menagerie_train: Train, published_folder: Path, tmp_path: Path) -> None:
     folder = published_folder
-    models = [folder / "zoo" / "weather" / "1", _worse(folder, tmp_path)]
+    models = [folder / "zoo" / "weather" / number for number in ("1", "2")]
     options = ["--output", tmp_path / "zoo", "--name", "both", "--fit-weights"]
     result = menagerie_train("ensemble", folder / "weather.csv", "--model", models[0], "--model", models[1], *options)
     assert result.exit_code == 0, result.stderr
@@ -171,16 +171,3 @@ def _hash(path: Path) -> str:
     from training.hashing import file_sha256
 
     return file_sha256(path)[:12]
-
-
-def _worse(folder: Path, tmp_path: Path) -> Path:
-    """The first forecaster with noise in its weights, as another model of the same window."""
-    path = folder / "zoo" / "weather" / "1" / MODEL_FILE
-    model, rng = onnx.load(path), np.random.default_rng(0)
-    for tensor in model.graph.initializer:
-        values = onnx.numpy_helper.to_array(tensor)
-        if values.dtype == np.float32 and values.ndim == 2:
-            noisy = (values * rng.normal(1, 0.3, values.shape)).astype(np.float32)
-            tensor.CopyFrom(onnx.numpy_helper.from_array(noisy, tensor.name))
-    published = publish(model.SerializeToString(), card_of(path), tmp_path / "worse", "weather")
-    return published.path.parent

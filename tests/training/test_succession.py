@@ -57,25 +57,25 @@ def table(folder: Path, name: str) -> dict[str, Any]:
 
 
 def test_images_with_a_class_more(menagerie_train: Train, folder: Path) -> None:
-    before = (folder / "zoo" / "colours" / "2" / MODEL_FILE).read_bytes()
+    before = (folder / "zoo" / "colours" / "1" / MODEL_FILE).read_bytes()
     write_pictures(folder / "colours", 20, ("green",))
     write_pictures(folder / "colours", 30, ("blue", "red"), seed=1)
-    options = ("--runs", folder / "runs", "--batch-norm", "frozen", "--no-calibrate", *STILL)
-    result = menagerie_train("image", folder / "colours", "--from-model", folder / "zoo" / "colours", *options)
+    options = ("--runs", folder / "runs", "--batch-norm", "frozen", "--no-calibrate", "--no-baselines", *STILL)
+    result = menagerie_train("image", folder / "colours", "--from-model", folder / "zoo" / "colours" / "1", *options)
     assert result.exit_code == 0, result.stderr
-    assert "going on from colours 2" in result.stderr
+    assert "going on from colours 1" in result.stderr
     _, card = version(folder, "colours", 3)
-    assert (folder / "zoo" / "colours" / "2" / MODEL_FILE).read_bytes() == before
+    assert (folder / "zoo" / "colours" / "1" / MODEL_FILE).read_bytes() == before
     assert card.task.labels == ("blue", "green", "red")
-    assert card.provenance.weights_source.startswith("colours 2 (colours/")
-    assert card.provenance.settings["label_smoothing"] == 0.2
+    assert card.provenance.weights_source.startswith("colours 1 (colours/")
+    assert card.provenance.settings["image_size"] == 16
     inputs = golden_inputs(card)
-    new, old = (answers(folder, "colours", number, inputs, LOGITS) for number in (3, 2))
-    calibration = version(folder, "colours", 2)[1].calibration
+    new, old = (answers(folder, "colours", number, inputs, LOGITS) for number in (3, 1))
+    calibration = version(folder, "colours", 1)[1].calibration
     assert calibration
     np.testing.assert_allclose(new[:, [0, 2]], old * calibration.temperature, rtol=1e-3, atol=1e-3)
     values = table(folder, "colours")
-    assert (values["old"], values["new"], values["metric"]) == ("colours 2", "colours 3", "accuracy")
+    assert (values["old"], values["new"], values["metric"]) == ("colours 1", "colours 3", "accuracy")
     rows = {row["items"]: row for row in values["rows"]}
     assert rows["of labels that both know"]["count"] < rows["all"]["count"]
     assert "the new one is better by" in result.stdout
@@ -83,7 +83,7 @@ def test_images_with_a_class_more(menagerie_train: Train, folder: Path) -> None:
 
 def test_texts_that_the_old_model_has_seen_do_not_count(menagerie_train: Train, folder: Path) -> None:
     """The first data once more, split by another seed: only what was in both test parts is new to both."""
-    options = ("--runs", folder / "runs", "--split-seed", 5, "--no-calibrate", *STILL)
+    options = ("--runs", folder / "runs", "--split-seed", 5, "--no-calibrate", "--no-baselines", *STILL)
     model = folder / "zoo" / "moods" / "1"
     result = menagerie_train("text", folder / "moods.tsv", "--from-model", model, *options)
     assert result.exit_code == 0, result.stderr
