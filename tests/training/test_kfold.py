@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import signal
 from collections import Counter
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from training.evaluation.repeats import repeated
 from training.experiments.kfold import kfold
 from training.experiments.texts import TextTask
 from training.settings.experiments import TextFoldSettings
+from zoo import BUNDLED
 
 Train = Callable[..., Result]
 
@@ -91,6 +93,18 @@ def test_what_is_finished_is_not_done_again(settings: TextFoldSettings, tmp_path
         kfold(again, TextTask(), Console(quiet=True))
 
 
+def test_a_fold_is_not_trained_on_twins_of_what_it_validates(settings: TextFoldSettings) -> None:
+    twin = "so wonderful that we saw it twice in one week"
+    settings.data[0].write_text(settings.data[0].read_text() + f"{twin}\t1\n" * 3)
+    dropped = settings.model_copy(update={"duplicates": "drop", "epochs": 1})
+    outcome = kfold(dropped, TextTask(), Console(quiet=True))
+    assert sum(answer["item"] == twin for answer in outcome.answers) == 3  # none is of the test part
+    sha256 = hashlib.sha256(twin.encode()).hexdigest()
+    for fold in {answer["fold"] for answer in outcome.answers if answer["item"] == twin}:
+        (split,) = (outcome.folder / "trials" / f"fold-{fold}").glob("*/split.csv")
+        assert {row["part"] for row in read_csv(split) if row["sha256"] == sha256} == {"validation"}
+
+
 def test_images_are_validated_once(menagerie_train: Train, tmp_path: Path) -> None:
     pictures = write_pictures(tmp_path / "pictures", 10)
     scratch = ["--backbone", "small_cnn", "--mode", "scratch", "--weights", "none", "--workers", 0, "--epochs", 1]
@@ -140,6 +154,8 @@ def test_what_publishes_is_no_option_but_a_file_of_settings_may_have_it(menageri
     result = menagerie_train("kfold", "text", "--config", tmp_path / "run.yaml", "--runs", tmp_path / "runs")
     assert result.exit_code == 2
     assert "nowhere.txt cannot be read" in result.stderr
+    with pytest.raises(ValueError, match="an experiment trains from new weights; leave out from_model"):
+        TextFoldSettings(data=[Path("nowhere.txt")], from_model=BUNDLED / "sentiment-en")
     result = menagerie_train("kfold", "text", "--resume", tmp_path)
     assert "settings.yaml cannot be read" in result.stderr
 

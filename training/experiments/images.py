@@ -12,6 +12,7 @@ from training.experiments.tasks import Validated, classifier_answers, classifier
 from training.export.image import torch_run
 from training.models.backbones import make_backbone
 from training.models.image import ImageClassifier
+from training.pipelines.duplicates import treat_image_duplicates
 from training.pipelines.image.backbone import prepare_backbone
 from training.pipelines.image.export import ImageData
 from training.pipelines.image.train import read_data, train_classifier
@@ -46,6 +47,12 @@ class ImageTask:
     def sha256(self, data: ImageData) -> str:
         """Over names and contents of the images."""
         return data.images.sha256
+
+    def clean(self, settings: ImageSettings, data: ImageData, run: TrainingRun) -> ImageData:
+        """Without images that look like held-out ones."""
+        split, found = treat_image_duplicates(data.images, data.split, settings.duplicates)
+        run.say(found.summary(), style="yellow" if found.found else "")
+        return replace(data, split=split)
 
     def folds(self, data: ImageData, count: int, seed: int) -> list[ImageData]:
         """Stratified by class."""

@@ -12,6 +12,7 @@ from training.evaluation.repeats import Repeated, repeated
 from training.evaluation.significance import Interval, share_interval
 from training.experiments.tasks import Task
 from training.experiments.trials import ANSWERS_FILE, TRIALS_FOLDER, Experiment, Score, read_csv
+from training.runs import TrainingRun
 from training.settings.experiments import FoldSettings
 
 FOLDS_FILE, PREDICTIONS_FILE = "folds.csv", "predictions.csv"
@@ -50,11 +51,12 @@ def kfold(settings: FoldSettings, task: Task[Any], console: Console | None = Non
         ZooError: the name cannot name a folder.
     """
     experiment = Experiment(settings, task, console)
-    data = experiment.read(experiment.of_runs)
+    of_runs, run = experiment.of_runs, TrainingRun(experiment.of_runs, experiment.console)
+    data = task.read(of_runs, run)
     scores: list[Score] = []
-    for number, fold in enumerate(task.folds(data, settings.folds, experiment.of_runs.seed), 1):
+    for number, fold in enumerate(task.folds(data, settings.folds, of_runs.seed), 1):
         experiment.say(f"\nfold {number} of {settings.folds}", style="bold")
-        scores.append(experiment.score(f"fold-{number}", experiment.of_runs, fold))
+        scores.append(experiment.score(f"fold-{number}", of_runs, task.clean(of_runs, fold, run)))
         experiment.say(f"{scores[-1].headline} {scores[-1].value:.4f}")
         experiment.tell_left(settings.folds - number)
         experiment.write_table(FOLDS_FILE, [{"fold": place, **row.metrics} for place, row in enumerate(scores, 1)])

@@ -39,6 +39,10 @@ class SeriesTask:
         """Over the file."""
         return data.sha256
 
+    def clean(self, settings: SeriesSettings, data: SeriesParts, run: TrainingRun) -> SeriesParts:  # noqa: ARG002
+        """All of it: a stretch of time comes once."""
+        return data
+
     def folds(self, data: SeriesParts, count: int, seed: int) -> list[SeriesParts]:  # noqa: ARG002
         """By rolling origin: each is validated on the time right after that which it is trained on."""
         past, horizon = data.train.window, data.train.horizon

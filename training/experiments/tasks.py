@@ -48,6 +48,13 @@ class Task(Protocol[SettingsOfTask]):
     def sha256(self, data: Any) -> str:
         """Hash of the data."""
 
+    def clean(self, settings: SettingsOfTask, data: Any, run: TrainingRun) -> Any:
+        """The data without near-duplicates across their parts, or all of them, as the settings say.
+
+        Raises:
+            DataError: there are near-duplicates, and the settings refuse them.
+        """
+
     def folds(self, data: Any, count: int, seed: int) -> list[Any]:
         """The same data split otherwise: what is not of the test part, each time with another validation part.
 

@@ -9,6 +9,7 @@ from training.data.split import stratified_folds
 from training.data.texts.parts import TextPart, TextParts, read_text_parts
 from training.experiments.tasks import Validated, classifier_answers, classifier_metrics
 from training.export.text import make_torch_run
+from training.pipelines.duplicates import treat_text_duplicates
 from training.pipelines.text import report_on, train_classifier
 from training.runs import TrainingRun
 from training.settings.text import TextSettings
@@ -32,6 +33,12 @@ class TextTask:
     def sha256(self, data: TextParts) -> str:
         """Over the files."""
         return data.sha256
+
+    def clean(self, settings: TextSettings, data: TextParts, run: TrainingRun) -> TextParts:
+        """Without texts that are nearly those of a held-out part."""
+        cleaned, found = treat_text_duplicates(data, settings.duplicates)
+        run.say(found.summary(), style="yellow" if found.found else "")
+        return cleaned
 
     def folds(self, data: TextParts, count: int, seed: int) -> list[TextParts]:
         """Stratified by class."""

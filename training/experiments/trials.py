@@ -87,10 +87,10 @@ class Experiment:
         return TrainingRun(settings.model_copy(update=where), self.console, after_epoch)
 
     def read(self, settings: RunSettings) -> Any:
-        """The data; what was found in them is told once."""
-        console = Console(quiet=True) if self._told else self.console
+        """The data of trials on the split of the settings; what was found in them is told once."""
+        run = TrainingRun(settings, Console(quiet=True) if self._told else self.console)
         self._told = True
-        return self.task.read(settings, TrainingRun(settings, console))
+        return self.task.clean(settings, self.task.read(settings, run), run)
 
     def score(self, trial: str, settings: RunSettings, data: Any, after_epoch: AfterEpoch | None = None) -> Score:
         """Train and validate; what was finished before is not done again.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from training.settings.base import Settings
 from training.settings.image import ImageSettings
@@ -13,21 +13,10 @@ from training.settings.run import RunSettings
 from training.settings.series import SeriesSettings
 from training.settings.text import TextSettings
 
-OF_PUBLICATION = frozenset(
-    {
-        "output",
-        "version",
-        "description",
-        "licence",
-        "quantize",
-        "calibrate",
-        "coverage",
-        "unit",
-        "language",
-        "from_model",
-    }
-)
-"""Settings that say how a model is published; experiments publish none."""
+_OF_THE_FILE = frozenset({"output", "version", "description", "licence", "unit", "language", "from_model"})
+_OF_THE_GRAPH = frozenset({"quantize", "calibrate", "tta", "cam", "coverage"})
+_OF_THE_TEST = frozenset({"baselines"})
+"""Settings of what comes after a training: experiments publish nothing, and do not look at the test part."""
 
 AnyRun = TypeVar("AnyRun", bound=RunSettings)
 
@@ -36,7 +25,7 @@ class ExperimentSettings(Settings):
     """What all experiments have; a class for each task adds the settings of its runs."""
 
     help_panel: ClassVar[str] = "Experiment"
-    hidden: ClassVar[frozenset[str]] = OF_PUBLICATION
+    hidden: ClassVar[frozenset[str]] = _OF_THE_FILE | _OF_THE_GRAPH | _OF_THE_TEST
 
     output: Path = Path("models")
     """Not used: an experiment publishes nothing."""
@@ -44,6 +33,12 @@ class ExperimentSettings(Settings):
     """Name of the experiment's folder, RUNS/NAME/TIME."""
     resume: Path | None = None
     """Folder of an experiment that was interrupted; what is finished there is not done again."""
+
+    @model_validator(mode="after")
+    def _starts_anew(self) -> ExperimentSettings:
+        if getattr(self, "from_model", None) is not None:
+            raise ValueError("an experiment trains from new weights; leave out from_model")
+        return self
 
     def of_run(self, kind: type[AnyRun], **changes: object) -> AnyRun:
         """The settings of one training."""
