@@ -13,7 +13,7 @@ SERVE := $(SERVE_VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test test-slow soak bench bench-peers bench-reload bench-gpu lint format protos clean
+.PHONY: help demo serve test test-slow soak bench bench-peers bench-reload bench-training bench-gpu lint format protos clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -41,6 +41,9 @@ bench-peers: $(ALL)  ## The same for servers from the package index, each in an 
 
 bench-reload: $(ALL)  ## Latency before, during and after reloads under steady load (ARGS="--rate 200 ...")
 	$(BIN)/python -m tests.benchmarks.reload $(ARGS)
+
+bench-training: $(ALL)  ## Images a second of a training, beside a loop like timm's own (ARGS="--rounds 5 ...")
+	$(BIN)/python -m tests.benchmarks.training_speed $(ARGS)
 
 bench-gpu: $(ALL)  ## Everything that needs a GPU: same answers, speed, memory (ARGS="--quick ...")
 	$(BIN)/python -m tests.gpu $(ARGS)

@@ -29,12 +29,18 @@ class Averaging(nn.Module):
     def after_step(self, model: nn.Module) -> None:
         """Take in the weights after a step."""
         if self.by_step:
-            self.averaged.update_parameters(model)
+            self._take_in(model)
 
     def after_epoch(self, model: nn.Module, epoch: int) -> None:
         """Take in the weights after an epoch, counted from 0."""
         if not self.by_step and epoch >= self.first_epoch:
-            self.averaged.update_parameters(model)
+            self._take_in(model)
+
+    def _take_in(self, model: nn.Module) -> None:
+        self.averaged.update_parameters(model)
+        for average, buffer in zip(self.averaged.module.buffers(), model.buffers(), strict=True):
+            if not buffer.is_floating_point():
+                average.copy_(buffer)  # a mean of equal whole numbers may be less by one
 
     def model(self, trained: nn.Module) -> nn.Module:
         """The averaged model; before there is anything to average, the trained one."""

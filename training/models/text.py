@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from training.models.convolution import Convolutions
+from training.models.hangul import HangulVectors
 from training.models.ngrams import PADDING_ID, UNKNOWN_ID, ngram_buckets
 from training.models.recurrent import CellKind, Recurrent
 
@@ -29,6 +30,7 @@ class TextClassifier(nn.Module):
         one_hot: instead of a vector that is learned, a token has a 1 at its own place.
         ngrams: the vector of a token is the sum of its own and of those of the 2-, .. n-grams that end there.
         buckets: rows of the table of each n > 1; n-grams are hashed into them.
+        hangul: of the same embedding size; its vectors are added.
         network: recurrent layers, convolutions, or recurrent layers over what convolutions give.
         convolutions, kernel: number and width of the convolutions.
         cell, hidden_size, layers, bidirectional, reverse, recurrent_dropout: of the recurrent layers; `hidden_size`
@@ -46,6 +48,7 @@ class TextClassifier(nn.Module):
         one_hot: bool = False,
         ngrams: int = 1,
         buckets: int = 2**15,
+        hangul: HangulVectors | None = None,
         network: NetworkKind = "recurrent",
         convolutions: int = 2,
         kernel: int = 3,
@@ -70,6 +73,7 @@ class TextClassifier(nn.Module):
             nn.init.normal_(table.weight, std=0.1)  # a refinement of the tokens' own vectors, which start with 1
         self.ngrams = nn.ModuleList(tables)
         self.buckets = buckets
+        self.hangul = hangul
         self.convolutions: Convolutions | None = None
         self.recurrent: Recurrent | None = None
         size = embedding_size
@@ -114,6 +118,8 @@ class TextClassifier(nn.Module):
             grams = ngram_buckets(ids_NT, len(self.ngrams) + 1, self.buckets)
             for table, rows_NT in zip(self.ngrams, grams[1:], strict=True):
                 vectors_NTE = vectors_NTE + table(rows_NT)
+        if self.hangul is not None:
+            vectors_NTE = vectors_NTE + self.hangul(ids_NT)
         return vectors_NTE
 
 

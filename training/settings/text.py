@@ -56,6 +56,8 @@ class TextSettings(ClassifierSettings):
     """Also embed the 2-, .. n-grams of tokens, hashed."""
     buckets: int = Field(default=16_384, ge=2)
     """Size of the table that the n-grams of one length are hashed into."""
+    hangul: bool = False
+    """Also embed the letters of Korean syllables, and the n-grams of syllables without their final consonants."""
     vectors: Path | None = None
     """Word vectors to start from, JSON {"vectors": {word: [numbers]}} or lines `word number number ..` (GloVe,
     word2vec); reduced to embedding_size."""
@@ -135,6 +137,12 @@ class TextSettings(ClassifierSettings):
             raise ValueError(f"ngrams {self.ngrams} adds learned vectors; leave it out with encoding {self.encoding}")
         if self.encoding != "embedding" and self.vectors is not None:
             raise ValueError(f"vectors are for encoding embedding, not for {self.encoding}")
+        return self
+
+    @model_validator(mode="after")
+    def _letters_are_of_characters(self) -> TextSettings:
+        if self.hangul and (self.tokens != "characters" or self.encoding != "embedding"):
+            raise ValueError("hangul is of characters that are embedded; use it with tokens characters")
         return self
 
     @model_validator(mode="after")
