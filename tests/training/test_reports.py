@@ -66,10 +66,11 @@ def test_a_report_is_one_file_and_its_text_is_escaped(tmp_path: Path) -> None:
     assert isinstance(card.task, ImageTask)
     card = card.model_copy(update={"name": "<b>bold</b>"})
     fit = FitResult(1, 0.9, 2, False, 1.0, tuple(history([1.0, 0.9], [1.0, 0.9])))
-    page = classifier_page(card, fit, report_of(len(card.task.labels)))
+    page = classifier_page(card, fit, report_of(len(card.task.labels)), {"naive_bayes": 0.25})
     page.write(tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     assert "&lt;b&gt;bold" in text
+    assert '<td>naive bayes</td><td class="number">0.2500</td><td>0.046 to 0.699</td>' in text
     assert "<b>" not in text
     assert text.count('src="data:image/png;base64,') == 3
     assert not re.findall(r'(?:src|href)="(?!data:)', text)

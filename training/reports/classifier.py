@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,6 @@ from PIL import Image
 
 from training.evaluation.calibration import calibration_error, reliability, without_temperature
 from training.evaluation.classification import ClassificationReport
-from training.evaluation.significance import share_interval
 from training.evaluation.verdict import learning_verdict
 from training.fit import FitResult
 from training.pipelines.image import ImageOutcome
@@ -20,6 +19,7 @@ from training.reports.duplicates import add_duplicates
 from training.reports.figures import confusion_matrix, learning_curves, reliability_diagram
 from training.reports.making import write_report
 from training.reports.page import Page
+from training.reports.summary import accuracy_rows
 from zoo.card import Card, ImageTask, TextTask
 
 _MISTAKES = 12
@@ -28,7 +28,7 @@ _THUMBNAIL_PX = 160
 
 def write_image_report(outcome: ImageOutcome) -> Path:
     """Write the report of an image classifier, its worst mistakes included."""
-    page = classifier_page(outcome.card, outcome.fit, outcome.test)
+    page = classifier_page(outcome.card, outcome.fit, outcome.test, outcome.baselines)
     add_duplicates(page, outcome.duplicates, outcome.test)
     for pair in outcome.twins:
         for item in pair:
@@ -43,20 +43,22 @@ def write_image_report(outcome: ImageOutcome) -> Path:
 
 def write_text_report(outcome: TextOutcome) -> Path:
     """Write the report of a text classifier."""
-    page = classifier_page(outcome.card, outcome.fit, outcome.test)
+    page = classifier_page(outcome.card, outcome.fit, outcome.test, outcome.baselines)
     add_duplicates(page, outcome.duplicates, outcome.test)
     return write_report(page, outcome.card, outcome.run_folder)
 
 
-def classifier_page(card: Card, fit: FitResult, test: ClassificationReport) -> Page:
-    """What all classifiers have in common: numbers, curves, confusion and calibration."""
+def classifier_page(
+    card: Card, fit: FitResult, test: ClassificationReport, baselines: Mapping[str, float] | None = None
+) -> Page:
+    """What all classifiers have in common: numbers beside the baselines, curves, confusion and calibration."""
     assert isinstance(card.task, ImageTask | TextTask), "forecasters have other metrics"
     labels = card.task.labels
     page = Page(card.name, card.description)
-    interval = share_interval(int(test.correct.sum()), len(test.correct))
     page.section("Test part", card.provenance.split)
-    page.table([("accuracy", test.accuracy), ("95 % interval", str(interval))])
-    page.table([(name.replace("_", " "), value) for name, value in card.test_metrics.items() if name != "accuracy"])
+    page.table(accuracy_rows(test, baselines or {}), ("", "accuracy", "95 % interval"))
+    shown = {"accuracy", *(f"{name}_accuracy" for name in baselines or {})}
+    page.table([(name.replace("_", " "), value) for name, value in card.test_metrics.items() if name not in shown])
     page.section("Classes")
     page.table(_class_rows(test, labels), ("class", "items", "precision", "recall", "F1"))
     page.figure(confusion_matrix(test.confusion, labels))

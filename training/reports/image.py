@@ -15,7 +15,7 @@ def print_image_run(outcome: ImageOutcome, repository: Path, console: Console) -
     """The fit, the confusion matrix, and where report and model are."""
     print_fit(outcome.fit, outcome.run_folder, console)
     print_classifier(outcome.card, outcome.test, console)
-    print_baselines(outcome.test.accuracy, outcome.baselines, console)
+    print_baselines(outcome.test, outcome.baselines, console)
     console.print(f"torch and ONNX Runtime differ by {outcome.parity:.1e}, relative", highlight=False)
     console.print(f"report: {write_image_report(outcome)}", highlight=False, soft_wrap=True)
     print_published(outcome.published, repository, console)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from training.evaluation.classification import ClassificationReport
+from training.evaluation.significance import share_interval
 from training.fit import FitResult
 from zoo.card import Card, ImageTask, TextTask
 from zoo.repository import ModelVersion
@@ -46,12 +47,22 @@ def print_classifier(card: Card, report: ClassificationReport, console: Console)
         console.print(f"tried {name}: {values}", highlight=False, markup=False, soft_wrap=True)
 
 
-def print_baselines(accuracy: float, baselines: Mapping[str, float], console: Console) -> None:
+def accuracy_rows(test: ClassificationReport, baselines: Mapping[str, float]) -> list[tuple[str, float, str]]:
+    """Name, test accuracy and its 95 % interval: of the classifier, then of the simple answers."""
+    items = len(test.targets)
+    return [
+        (name.replace("_", " "), accuracy, str(share_interval(round(accuracy * items), items)))
+        for name, accuracy in {"this model": test.accuracy, **baselines}.items()
+    ]
+
+
+def print_baselines(test: ClassificationReport, baselines: Mapping[str, float], console: Console) -> None:
     """The accuracy of a classifier beside that of the simple answers."""
-    table = Table("", "test accuracy")
-    table.columns[1].justify = "right"
-    for name, value in {"this model": accuracy, **baselines}.items():
-        table.add_row(name.replace("_", " "), f"{value:.4f}")
+    table = Table("", "test accuracy", "95 % interval")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, accuracy, interval in accuracy_rows(test, baselines):
+        table.add_row(name, f"{accuracy:.4f}", interval)
     console.print(table)
 
 

@@ -20,7 +20,7 @@ def print_text_run(outcome: TextOutcome, repository: Path, console: Console) -> 
     """The fit, the confusion matrix, accuracy beside the baselines, and where the model is."""
     print_fit(outcome.fit, outcome.run_folder, console)
     print_classifier(outcome.card, outcome.test, console)
-    print_baselines(outcome.test.accuracy, outcome.baselines, console)
+    print_baselines(outcome.test, outcome.baselines, console)
     console.print(f"validation accuracy {outcome.validation.accuracy:.4f}", highlight=False)
     console.print(f"torch and ONNX Runtime differ by {outcome.parity:.1e}, relative", highlight=False)
     report = write_text_report(outcome)
