@@ -57,13 +57,15 @@ def test_the_test_part_is_found_again(
 
 
 async def test_a_server_gives_the_same(menagerie_train: Train, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "gate.yaml").write_text("server_difference: {at_most: 0.001}\nserver_other_answers: {at_most: 0}\n")
     async with serving(folder / "zoo") as calls:
         for model, data in {"colours/1": "colours", "moods": "moods.tsv", "weather/1": "weather.csv"}.items():
             arguments = (folder / "zoo" / model, folder / data, "--result", tmp_path / "result.json")
-            where = ("--server", calls.server.address)
+            where = ("--server", calls.server.address, "--gate", tmp_path / "gate.yaml")
             result = await asyncio.to_thread(menagerie_train, "evaluate", *arguments, *where)
             assert result.exit_code == 0, result.stderr
             values = json.loads((tmp_path / "result.json").read_text())
+            assert [check["passed"] for check in values["gate"]] == [True, True]
             assert values["server"]["other_answers"] == 0
             assert values["server"]["largest_difference"] < 1e-4
             for name, metric in values["metrics"].items():

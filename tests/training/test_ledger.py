@@ -41,7 +41,9 @@ def test_measuring_again_counts(menagerie_train: Train, published_folder: Path, 
     shutil.copy(published_folder / "runs" / LEDGER_FILE, tmp_path / "runs")
     arguments = (published_folder / "zoo" / "moods" / "1", published_folder / "moods.tsv", "--runs", tmp_path / "runs")
     result = menagerie_train("evaluate", *arguments)
-    assert "is looked at for the 2nd time; what was chosen by earlier looks" in " ".join(result.stderr.split())
+    assert "2nd look at the test part of these data that was counted; what was chosen by earlier ones" in " ".join(
+        result.stderr.split()
+    )
     assert rows(tmp_path / "runs")[-1]["by"] == "evaluate moods 1"
     before = len(rows(tmp_path / "runs"))
     assert menagerie_train("evaluate", *arguments, "--part", "validation").exit_code == 0
@@ -58,9 +60,9 @@ def test_other_data_are_counted_for_themselves(tmp_path: Path) -> None:
     assert [row["split"] for row in rows(tmp_path)] == ["by, class"] * 4
 
 
-@pytest.mark.parametrize(("count", "words"), [(1, "first"), (2, "2nd"), (11, "11th"), (22, "22nd"), (113, "113th")])
+@pytest.mark.parametrize(("count", "words"), [(1, "1st"), (2, "2nd"), (11, "11th"), (22, "22nd"), (113, "113th")])
 def test_in_words(count: int, words: str) -> None:
-    assert f"looked at for the {words} time" in describe_uses(count)
+    assert describe_uses(count).startswith(f"{words} look at the test part")
 
 
 def test_the_report_says_it(tmp_path: Path) -> None:

@@ -51,12 +51,8 @@ def count_test_use(runs: Path, data_sha256: str, split: str, by: str) -> int:
 
 def describe_uses(count: int) -> str:
     """One sentence for people."""
-    if count == 1:
-        return "the test part of these data is looked at for the first time"
-    return (
-        f"the test part of these data is looked at for the {_ordinal(count)} time; what was chosen by earlier looks "
-        "makes its numbers too good"
-    )
+    look = f"{_ordinal(count)} look at the test part of these data that was counted"
+    return look if count == 1 else f"{look}; what was chosen by earlier ones makes its numbers too good"
 
 
 def _append(path: Path, row: tuple[str, ...]) -> None:
