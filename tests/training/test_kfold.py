@@ -18,7 +18,7 @@ from tests.training.conftest import Result
 from tests.training.pictures import write_pictures
 from tests.training.test_series_training import weather, write_table
 from tests.training.test_text_training import toy_reviews
-from training.errors import DataError, StoppedError
+from training.errors import DataError, SettingsError, StoppedError
 from training.evaluation.repeats import repeated
 from training.experiments.kfold import kfold
 from training.experiments.texts import TextTask
@@ -88,6 +88,9 @@ def test_what_is_finished_is_not_done_again(settings: TextFoldSettings, tmp_path
     assert resumed.answers == whole.answers
     assert (folder / "folds.csv").read_text() == (whole.folder / "folds.csv").read_text()
     assert first.stat().st_mtime_ns == written
+    (one_training,) = (folder / "trials" / "fold-1").glob("*/")
+    with pytest.raises(SettingsError, match=r"is one training of an experiment; give .*parts"):
+        kfold(parts.model_copy(update={"resume": one_training}), TextTask(), Console(quiet=True))
     settings.data[0].write_text(settings.data[0].read_text() + "one more\t1\n")
     with pytest.raises(DataError, match="the data are not those that fold-1"):
         kfold(again, TextTask(), Console(quiet=True))

@@ -16,7 +16,8 @@ from training.experiments.trials import Experiment, Score
 from training.settings.experiments import AblationSettings
 
 SCORES_FILE, CONTRIBUTIONS_FILE = "scores.csv", "contributions.csv"
-EVERYTHING = "everything"
+EVERYTHING = Ingredient("", {})
+"""Nothing is left out."""
 
 
 @dataclass(frozen=True)
@@ -57,38 +58,35 @@ def ablate(settings: AblationSettings, task: Task[Any], console: Console | None 
     experiment = Experiment(settings, task, console)
     total = settings.seeds * (1 + len(ingredients))
     scores: dict[str, list[Score]] = {}
-    for ingredient in [Ingredient(EVERYTHING, {}), *ingredients]:
-        scores[ingredient.name] = _scores(experiment, task, settings, ingredient, done=len(scores) * settings.seeds)
-        experiment.tell_left(total - len(scores) * settings.seeds)
-        rows = [
-            {"ingredients": name, "trial": score.trial, **score.metrics} for name in scores for score in scores[name]
-        ]
+    for ingredient in [EVERYTHING, *ingredients]:
+        done = len(scores) * settings.seeds
+        experiment.say(
+            f"\n{ingredient.words}: trainings {done + 1} to {done + settings.seeds} of {total}", style="bold"
+        )
+        scores[ingredient.name] = _scores(experiment, task, settings, ingredient)
+        experiment.tell_left(total - done - settings.seeds)
+        rows = [{"trial": score.trial, **score.metrics} for found in scores.values() for score in found]
         experiment.write_table(SCORES_FILE, rows)
+    experiment.end()
     outcome = _compare(scores, ingredients, settings.seeds, experiment.folder)
     experiment.write_table(CONTRIBUTIONS_FILE, map(_row, outcome.contributions))
     return outcome
 
 
-def _scores(
-    experiment: Experiment, task: Task[Any], settings: AblationSettings, ingredient: Ingredient, *, done: int
-) -> list[Score]:
+def _scores(experiment: Experiment, task: Task[Any], settings: AblationSettings, ingredient: Ingredient) -> list[Score]:
     """One per seed."""
     all_same_split = settings.of_run(task.kind, **ingredient.without)
     data = experiment.read(all_same_split)
     found = []
-    for number in range(settings.seeds):
-        seed = all_same_split.seed + number
-        name = EVERYTHING if ingredient.name == EVERYTHING else ingredient.trial
-        words = ingredient.name if ingredient.name == EVERYTHING else f"without {ingredient.name}"
-        experiment.say(f"\n{words}, seed {seed} (training {done + number + 1})", style="bold")
+    for seed in range(all_same_split.seed, all_same_split.seed + settings.seeds):
         chosen = all_same_split.model_copy(update={"seed": seed})
-        found.append(experiment.score(f"{name}-seed-{seed}", chosen, data))
-        experiment.say(f"{found[-1].headline} {found[-1].value:.4f}")
+        found.append(experiment.score(f"{ingredient.trial}-seed-{seed}", chosen, data))
+        experiment.say(f"seed {seed}: {found[-1].headline} {found[-1].value:.4f}")
     return found
 
 
 def _compare(scores: dict[str, list[Score]], ingredients: list[Ingredient], seeds: int, folder: Path) -> Ablation:
-    full = scores[EVERYTHING]
+    full = scores[EVERYTHING.name]
     metric = full[0].headline
     sign = -1 if metric in LOWER_IS_BETTER else 1
     contributions = []

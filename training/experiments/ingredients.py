@@ -24,14 +24,19 @@ class Ingredient:
     """Something that a way of training has."""
 
     name: str
-    """As it was given, e.g. `flip+rotate` or `cell=rnn`."""
+    """As it was given, e.g. `flip+rotate` or `cell=rnn`; empty: nothing is left out."""
     without: Mapping[str, object]
     """The settings that leave it out."""
 
     @property
+    def words(self) -> str:
+        """What the trainings have."""
+        return f"without {self.name}" if self.name else "everything"
+
+    @property
     def trial(self) -> str:
         """Name of the trainings without it."""
-        return "without-" + re.sub(r"[^A-Za-z0-9._-]+", "-", self.name).strip("-")
+        return "everything" if not self.name else "without-" + re.sub(r"[^A-Za-z0-9._-]+", "-", self.name).strip("-")
 
 
 def read_ingredient(text: str, settings: ExperimentSettings, kind: type[RunSettings]) -> Ingredient:

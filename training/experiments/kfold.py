@@ -60,6 +60,7 @@ def kfold(settings: FoldSettings, task: Task[Any], console: Console | None = Non
         experiment.say(f"{scores[-1].headline} {scores[-1].value:.4f}")
         experiment.tell_left(settings.folds - number)
         experiment.write_table(FOLDS_FILE, [{"fold": place, **row.metrics} for place, row in enumerate(scores, 1)])
+    experiment.end()
     answers = [
         {"fold": str(number), **answer}
         for number, score in enumerate(scores, 1)

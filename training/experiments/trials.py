@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -72,7 +73,9 @@ class Experiment:
             write_settings(self.folder / SETTINGS_FILE, settings)
         elif not (self.folder / SETTINGS_FILE).is_file():
             raise SettingsError(f"{self.folder} is not the folder of an experiment")
-        self.say(f"experiment in {self.folder}; it is validated, the test part stays unseen")
+        elif self.folder.resolve().parents[1].name == TRIALS_FOLDER:
+            raise SettingsError(f"{self.folder} is one training of an experiment; give {self.folder.parents[2]}")
+        self.say(f"experiment in {self.folder}: measured on validation parts, the test part stays unseen")
 
     def say(self, *lines: str, style: str = "") -> None:
         """Print lines as they are."""
@@ -120,6 +123,10 @@ class Experiment:
         score = self._keep(trial, validated, data)
         self.drop_weights(trial)
         return score
+
+    def end(self) -> None:
+        """Remove what only the trainings of the experiment could share: features of images."""
+        shutil.rmtree(self.folder / TRIALS_FOLDER / "features", ignore_errors=True)
 
     def drop_weights(self, trial: str) -> None:
         """Remove the checkpoints of a trial, which is measured, not used."""

@@ -92,6 +92,7 @@ def tune(settings: SearchSettings, task: Task[Any], console: Console | None = No
             study.enqueue_trial(as_given)
         _search(study, settings, experiment, dimensions)
         trials = tuple(_trial(place, each) for place, each in enumerate(study.get_trials(states=_FINISHED), 1))
+    experiment.end()
     if not any(trial.score is not None for trial in trials):
         raise SettingsError(f"none of {len(trials)} trials could be trained; the first: {trials[0].reason}")
     search = Search(metric, trials, dimensions, first_as_given, experiment.folder)

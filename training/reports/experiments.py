@@ -35,7 +35,7 @@ def print_ablation(outcome: Ablation, console: Console) -> None:
     """One row per ingredient, what gives most first."""
     metric = _words(outcome.metric)
     caption = (
-        f"validation {metric}, mean of {outcome.seeds} seeds; gain: by how much it is better with the ingredient, with "
+        f"validation {metric}, mean of {outcome.seeds} seed{'s' * (outcome.seeds > 1)}; gain: by how much it is better with the ingredient, with "
         f"Student's 95 % interval; p: paired t test, each ingredient for itself"
     )
     table = Table("", metric, "gain", "95 %", "p", caption=caption, caption_justify="left")
@@ -45,7 +45,7 @@ def print_ablation(outcome: Ablation, console: Console) -> None:
     table.add_section()
     for row in outcome.contributions:
         p_value = "" if row.gain.p_value is None else f"{row.gain.p_value:.3f}"
-        name = escape(f"without {row.ingredient.name}")
+        name = escape(row.ingredient.words)
         table.add_row(name, f"{row.without.mean:.4f}", f"{row.gain.mean:+.4f}", _spread(row.gain), p_value)
     console.print(table)
     _say(console, f"{outcome.folder}/{CONTRIBUTIONS_FILE} and {SCORES_FILE}; the test part was not looked at")
