@@ -34,9 +34,10 @@ def print_folds(outcome: FoldsOutcome, console: Console) -> None:
 def print_ablation(outcome: Ablation, console: Console) -> None:
     """One row per ingredient, what gives most first."""
     metric = _words(outcome.metric)
+    seeds = f"{outcome.seeds} seed{'s' * (outcome.seeds > 1)}"
     caption = (
-        f"validation {metric}, mean of {outcome.seeds} seed{'s' * (outcome.seeds > 1)}; gain: by how much it is better with the ingredient, with "
-        f"Student's 95 % interval; p: paired t test, each ingredient for itself"
+        f"validation {metric}, mean of {seeds}; gain: by how much it is better with the ingredient, with Student's "
+        f"95 % interval; p: paired t test, each ingredient for itself"
     )
     table = Table("", metric, "gain", "95 %", "p", caption=caption, caption_justify="left")
     for column in table.columns[1:]:
