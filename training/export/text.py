@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from training.data.texts.token_graph import PADDING_ID, UNKNOWN_ID
 from training.data.texts.tokens import IDS, Tokenizer
 from training.export.recurrent import PRODUCER, export_recurrent
+from training.export.tables import halve_tables
 from zoo.card import LOGITS, PROBABILITIES, TEXT_INPUT, UNKNOWN_TOKEN_RATE
 from zoo.golden import Run, Tensors
 
@@ -59,6 +60,7 @@ def export_text(network: nn.Module, tokenizer: Tokenizer) -> bytes:
     front = tokenizer.graph(opset=opset, ir_version=back.ir_version)
     model = compose.merge_models(front, back, io_map=[(IDS, IDS)])
     model.producer_name = PRODUCER
+    halve_tables(model)
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
 

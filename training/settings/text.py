@@ -58,6 +58,8 @@ class TextSettings(ClassifierSettings):
     """Size of the table that the n-grams of one length are hashed into."""
     hangul: bool = False
     """Also embed the letters of Korean syllables, and the n-grams of syllables without their final consonants."""
+    half_tables: bool = False
+    """Round the tables of vectors, and that of naive Bayes, to half precision after the training: half the file."""
     vectors: Path | None = None
     """Word vectors to start from, JSON {"vectors": {word: [numbers]}} or lines `word number number ..` (GloVe,
     word2vec); reduced to embedding_size."""

@@ -13,6 +13,7 @@ from training.data.texts.saved import read_tokenizer, write_tokenizer
 from training.data.texts.tokens import Tokenizer, collision_rate, learn_tokenizer
 from training.errors import SettingsError
 from training.evaluation.naive_bayes import NGRAM_ORDERS
+from training.export.tables import round_tables
 from training.fit import FitResult, fit
 from training.models.adoption import adopt_weights
 from training.models.hangul import HangulVectors
@@ -63,6 +64,8 @@ def train_classifier(settings: TextSettings, data: TextParts, run: TrainingRun) 
     result = _fit(network, train, validation, settings, run)
     run.end_training()
     network = _blend(network, train, validation, settings, len(data.labels), run)
+    if settings.half_tables:
+        round_tables(network)
     return TrainedText(network, tokenizer, train, validation, result, origin, collisions)
 
 
