@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,7 @@ from training.settings import FitSettings
 
 Train = Callable[..., Result]
 ROOT = Path(__file__).parents[2]
+CRASHED = 3
 ITEMS, BATCH = 61, 8  # the last batch has 5 items, 3 for one process and 2 for the other
 
 
@@ -37,7 +38,14 @@ def batches(size: int = BATCH) -> DataLoader[tuple[torch.Tensor, ...]]:
     return DataLoader(data, size, sampler=ShuffledOrder(ITEMS, 0))
 
 
-def train(folder: Path) -> tuple[nn.Module, FitResult]:
+def train(folder: Path, *, crash: bool = False, resume: bool = False) -> tuple[nn.Module, FitResult]:
+    steps = itertools.count(1)
+
+    def loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        if crash and next(steps) == 14:  # in the second epoch
+            os._exit(CRASHED)
+        return nn.functional.cross_entropy(output, target)
+
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 2)).train()
     result = fit(
@@ -45,24 +53,24 @@ def train(folder: Path) -> tuple[nn.Module, FitResult]:
         batches(),
         DataLoader(batches().dataset, 32),
         FitSettings(epochs=3, learning_rate=0.05, device="cpu", clip_norm=1.0, l1=1e-3),
-        loss=nn.functional.cross_entropy,
+        loss=loss,
         metric=MulticlassAccuracy(2, average="micro"),
         run_folder=folder,
+        resume=resume,
         console=Console(quiet=True),
     )
     return model, result
 
 
-def take_part(rank: int, port: int, folder: Path) -> None:
-    """What one of two processes does that torchrun starts; each gets a folder of its own, to see who writes."""
+def take_part(rank: int, port: int, folders: tuple[Path, Path], kept: Path, how: dict[str, bool]) -> None:
+    """What one of two processes does that torchrun starts."""
     here = {"LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "test"}
     group = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in (here | group).items()})
-    model, result = train(folder / str(rank))
-    torch.save({"weights": model.state_dict(), "history": list(result.history)}, folder / f"{rank}.pt")
+    model, result = train(folders[rank], **how)
+    torch.save({"weights": model.state_dict(), "history": list(result.history)}, kept / f"{rank}.pt")
 
 
-@pytest.fixture
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -70,14 +78,21 @@ def free_port() -> int:
         return port
 
 
-def test_two_processes_give_the_weights_of_one(tmp_path: Path, free_port: int) -> None:
+def train_together(folders: tuple[Path, Path], kept: Path, **how: bool) -> list[int | None]:
+    """Train in two processes, and give their exit codes."""
     context = multiprocessing.get_context("fork")  # torch is imported already
-    processes = [context.Process(target=take_part, args=(rank, free_port, tmp_path)) for rank in range(2)]
+    port = free_port()
+    processes = [context.Process(target=take_part, args=(rank, port, folders, kept, how)) for rank in range(2)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(60)
-        assert process.exitcode == 0
+    return [process.exitcode for process in processes]
+
+
+def test_two_processes_give_the_weights_of_one(tmp_path: Path) -> None:
+    folders = (tmp_path / "0", tmp_path / "1")  # to see who writes
+    assert train_together(folders, tmp_path) == [0, 0]
     alone, result = train(tmp_path / "alone")
     both = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     for name, weight in alone.state_dict().items():
@@ -91,6 +106,20 @@ def test_two_processes_give_the_weights_of_one(tmp_path: Path, free_port: int) -
     assert not list((tmp_path / "1").rglob("*.*"))
 
 
+def test_a_training_that_crashed_goes_on_with_the_same_weights(tmp_path: Path) -> None:
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    whole, parts = (tmp_path / "whole" / "run",) * 2, (tmp_path / "parts" / "run",) * 2
+    assert train_together(whole, tmp_path / "whole") == [0, 0]
+    assert CRASHED in train_together(parts, tmp_path / "parts", crash=True)
+    assert (parts[0] / "last.ckpt").is_file()
+    assert train_together(parts, tmp_path / "parts", resume=True) == [0, 0]
+    expected, got = (torch.load(tmp_path / name / "1.pt", weights_only=True) for name in ("whole", "parts"))
+    for name, weight in expected["weights"].items():
+        assert torch.equal(got["weights"][name], weight)
+    assert len(got["history"]) == len(expected["history"])
+
+
 def test_each_item_of_a_batch_goes_to_one_process() -> None:
     whole, parts = batches(), [share_training(batches(), rank, 3) for rank in range(3)]
     for loader in (whole, *parts):
@@ -99,7 +128,7 @@ def test_each_item_of_a_batch_goes_to_one_process() -> None:
     expected = [sorted(batch) for batch in whole.batch_sampler]
     assert len(expected[-1]) == 5  # less than two for each
     shared = [list(part.batch_sampler or []) for part in parts]
-    assert [sorted(chain(*shares)) for shares in zip(*shared, strict=True)] == expected[:-1]
+    assert [sorted(itertools.chain(*shares)) for shares in zip(*shared, strict=True)] == expected[:-1]
     assert [len(part) for part in parts] == [len(expected) - 1] * 3
     measured = [
         float(number) for rank in range(3) for (numbers, _) in share_evaluation(whole, rank, 3) for number in numbers
