@@ -67,12 +67,13 @@ async def test_the_mean_of_two_classifiers_is_served(
         rates = [answer["unknown_token_rate"] for answer in answers]
         np.testing.assert_allclose(got["unknown_token_rate"], np.mean(rates, axis=0), rtol=1e-5)
         assert set(card.reference) == {"unknown_token_rate"}
-    assert card.provenance.settings["member_2"] == (f"{name} 2, sha256 {_hash(members[1])}, weight {weights[1]:.4g}")
+    assert card.provenance.weights_source.endswith(f" + {weights[1]:.4g} x {name} 2 (sha256 {_hash(members[1])})")
     assert card.test_metrics["test_items"] == first.test_metrics["test_items"]
     row = next(line for line in result.stdout.splitlines() if line.startswith("│ ensemble"))
     assert f"{card.test_metrics['accuracy']:.4f}" in row
-    again = menagerie_train("evaluate", path, published_folder / data)
+    again = menagerie_train("evaluate", path, published_folder / data, "--against", members[0])
     assert "on the test part of the data that" in again.stdout, again.stderr
+    assert "another split" not in again.stderr
     async with serving(tmp_path) as calls:
         metadata = await calls.inference.ModelMetadata(pb.ModelMetadataRequest(name=f"both-{name}"))
         assert [output.name for output in metadata.outputs][:2] == ["probabilities", "logits"]
@@ -98,7 +99,7 @@ def test_forecasts_with_fitted_weights(menagerie_train: Train, published_folder:
     single = card_of(models[0] / MODEL_FILE)
     assert single.test_metrics["linear_mae"] == card.test_metrics["linear_mae"]
     assert 0.6 < card.test_metrics["interval_coverage"] <= 1
-    weight = float(str(card.provenance.settings["member_1"]).rpartition(" ")[2])
+    weight = float(card.provenance.weights_source.split()[0])
     assert 0.5 < weight < 1
     run = make_run(open_session(tmp_path / "zoo" / "both" / "1" / MODEL_FILE))
     inputs = golden_inputs(card)

@@ -115,7 +115,7 @@ def test_two_models_on_the_same_items(menagerie_train: Train, folder: Path, tmp_
     assert "another split" not in result.stderr
     card = read_card(model / MODEL_FILE)
     assert card
-    origin = card.provenance.model_copy(update={"settings": card.provenance.settings | {"seed": 1}})
+    origin = card.provenance.model_copy(update={"settings": card.provenance.settings | {"split_seed": 1}})
     data = (model / MODEL_FILE).read_bytes()
     other = publish(data, card.model_copy(update={"provenance": origin}), tmp_path, "moods")
     result = menagerie_train("evaluate", model, folder / "moods.tsv", "--against", other.path)

@@ -248,18 +248,18 @@ def _provenance(models: Sequence[Published], weights: Sequence[float]) -> Proven
     if not isinstance(models[0].card.task, SeriesTask):
         given = first.settings.get("split_seed")
         settings["split_seed"] = first.seed if given is None else given
-    members = {
-        f"member_{number}": f"{model.label}, sha256 {file_sha256(model.path)[:12]}, weight {weight:.4g}"
-        for number, (model, weight) in enumerate(zip(models, weights, strict=True), 1)
-    }
+    members = [
+        f"{weight:.4g} x {model.label} (sha256 {file_sha256(model.path)[:12]})"
+        for model, weight in zip(models, weights, strict=True)
+    ]
     return first.model_copy(
         update={
             "created": now(),
             "recipe": "python -m training ensemble",
             "run": "",
-            "weights_source": "the models that it is made of",
+            "weights_source": " + ".join(members),
             "versions": software_versions(),
-            "settings": settings | members,
+            "settings": settings,
         }
     )
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from training.errors import SettingsError
 from training.evaluation.estimates import Estimate, block_length, difference_estimate
 from training.evaluation.significance import paired_difference
-from training.pipelines.published.examples import SPLIT_SETTINGS, Columns, Examples, Measured, read_examples
+from training.pipelines.published.examples import Columns, Examples, Measured, read_examples, split_of
 from training.pipelines.published.limits import Check, check_limits, read_limits
 from training.remote import remote_run
 from training.runs import count_test_use, describe_uses
@@ -180,7 +180,7 @@ def _measure_other(
     if other.card.task.kind != this.task.kind:
         raise SettingsError(f"the other model, {against}, is for {other.card.task.kind}, not for {this.task.kind}")
     _check_comparable(this, other.card)
-    if other.card.provenance.data_sha256 == this.provenance.data_sha256 and _split(other.card) != _split(this):
+    if other.card.provenance.data_sha256 == this.provenance.data_sha256 and split_of(other.card) != split_of(this):
         console.print(
             f"{other.card.name} was trained on another split of these data: it may have learnt some of these items",
             style="yellow",
@@ -213,10 +213,6 @@ def _check_comparable(this: Card, other: Card) -> None:
         ):
             if mine != others:
                 raise SettingsError(f"{other.name!r} forecasts others: its {what} are {others}, not {mine}")
-
-
-def _split(card: Card) -> list[object]:
-    return [card.provenance.settings.get(name) for name in SPLIT_SETTINGS]
 
 
 def _figures(measured: Measured, cost: Cost) -> dict[str, float]:

@@ -139,6 +139,17 @@ def settings_of(card: Card, kind: type[AnySettings], **own: object) -> AnySettin
     return kind.model_validate({**known, "output": Path(), "name": card.name, **own})
 
 
+def split_of(card: Card) -> str:
+    """How the data of a model were split, in words; the same words mean the same parts of the same data."""
+    settings = card.provenance.settings
+    names = ("validation", "test") if isinstance(card.task, ImageTask) else ("validation_share", "test_share")
+    shares = ", ".join(f"{name} {settings.get(name)}" for name in names)
+    if isinstance(card.task, SeriesTask):
+        return f"{shares}, rows {settings.get('rows') or 'all'}"
+    seed = settings.get("split_seed")
+    return f"seed {card.provenance.seed if seed is None else seed}, {shares}"
+
+
 def one_path(data: Sequence[Path]) -> Path:
     """The only path that there is.
 

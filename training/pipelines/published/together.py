@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from training.errors import SettingsError
 from training.pipelines.published.evaluate import Published
+from training.pipelines.published.examples import split_of
 from zoo.card import Card, ImageTask, SeriesTask, TextTask
 
 
@@ -53,16 +54,4 @@ def _facets(card: Card) -> Iterator[_Facet]:
             yield _Facet("horizon", task.horizon_steps, "train it with --horizon of the other")
             yield _Facet("step in seconds", task.step_seconds)
     yield _Facet("data hash", card.provenance.data_sha256[:12], "train all on the same data")
-    yield _Facet("split", _split(card), "train it on the split of the other (--split-seed, and the same shares)")
-
-
-def _split(card: Card) -> str:
-    settings = card.provenance.settings
-    names = (
-        ("validation_share", "test_share") if isinstance(card.task, SeriesTask | TextTask) else ("validation", "test")
-    )
-    shares = ", ".join(f"{name} {settings.get(name)}" for name in names)
-    if isinstance(card.task, SeriesTask):
-        return f"{shares}, rows {settings.get('rows') or 'all'}"
-    seed = settings.get("split_seed")
-    return f"seed {card.provenance.seed if seed is None else seed}, {shares}"
+    yield _Facet("split", split_of(card), "train it on the split of the other (--split-seed, and the same shares)")
