@@ -65,7 +65,7 @@ async def test_a_device_that_dies_is_noticed(calls: Calls) -> None:
     entry = calls.server.table.find("moods")
     assert entry.model is not None
     assert (await calls.inference.ModelReady(pb.ModelReadyRequest(name="moods"))).ready
-    entry.model._backend.close()  # from now on every run fails
+    entry.model._runner._backend.close()  # from now on every run fails
     entry.model._last_success = float("-inf")
     assert not (await calls.inference.ModelReady(pb.ModelReadyRequest(name="moods"))).ready
     assert (await calls.inference.ModelReady(pb.ModelReadyRequest(name="shades"))).ready
