@@ -16,6 +16,7 @@ from tests.training.conftest import Result
 from tests.training.pictures import write_pictures
 from training.errors import GateError
 from training.export.half import check_range, to_float16
+from training.export.text import text_tensor
 from zoo import BUNDLED
 from zoo.package import read_card
 from zoo.repository import MODEL_FILE
@@ -120,13 +121,37 @@ def test_half_precision_of_a_forecaster(menagerie_train: Train, tmp_path: Path, 
     first, _ = versions(tmp_path, "waves")
     for arguments, message in {
         (tmp_path / "other.csv", "--fp16"): "these are not the data that 'waves' was trained on",
-        (table, "--int8"): "--int8 is for convolutional networks",
+        (table, "--int8"): "--int8 is for images and texts: of a forecaster all rows of a batch would share one scale",
         (table, "--fp16", "--int8"): "give one of --int8 and --fp16",
     }.items():
         result = menagerie_train("quantize", first, *arguments)
         assert result.exit_code == 2
         assert message in " ".join(result.stderr.split())
     assert len(list(versions(tmp_path, "waves"))) == 2
+
+
+def test_int8_of_texts_that_an_lstm_reads(menagerie_train: Train, tmp_path: Path, texts: Path) -> None:
+    wide = ["--cell", "lstm", "--hidden-size", 192, "--embedding-size", 64, "--min-count", 1]
+    assert menagerie_train("text", texts, *wide, *places(tmp_path, "moods")).exit_code == 0
+    (first,) = versions(tmp_path, "moods")
+    result = menagerie_train("quantize", first, texts, "--int8", "--max-drop", 0.2)
+    assert result.exit_code == 0, result.stderr
+    _, small = versions(tmp_path, "moods")
+    card = read_card(small)
+    assert card is not None
+    assert card.tried["int8"]["speedup"] > 1
+    assert small.stat().st_size < first.stat().st_size / 2
+    assert "DynamicQuantizeLSTM" in {node.op_type for node in onnx.load(small).graph.node}
+    before, after = (make_run(open_session(path)) for path in (first, small))
+    for words in (["a fine film"], ["", "x", "a dull film", "lovely " * 300]):
+        inputs = text_tensor(words)
+        assert after(inputs).keys() == before(inputs).keys()
+        gap = np.abs(after(inputs)["probabilities"] - before(inputs)["probabilities"]).max()
+        assert gap <= 2 * card.golden.atol
+    assert load_model(small, OnnxBackend, max_batch_rows=4).golden_error <= 1
+    result = menagerie_train("quantize", small, texts, "--int8")
+    assert result.exit_code == 2
+    assert "quantised to int8 already" in " ".join(result.stderr.split())
 
 
 def test_what_half_precision_cannot_hold_is_found() -> None:

@@ -40,7 +40,7 @@ class QuantizeSettings(Settings):
     data: list[Path] = Field(min_length=1)
     """What the model was trained on; its test part is found by the seed in the card."""
     int8: bool = False
-    """Weights and activations in 8 bits, for a CPU: image models only. Published if it is faster here."""
+    """8 bits, for a CPU: image models, and texts that an LSTM reads. Published if it is faster here."""
     fp16: bool = False
     """Half precision, for a GPU."""
     max_drop: float = Field(default=0.005, ge=0, lt=1)

@@ -13,7 +13,7 @@ from training.evaluation.classification import ClassificationReport, classificat
 from training.export.gate import BATCH_SIZES, check_batch_independence, check_metric, check_parity
 from training.export.golden import FLOAT_TOLERANCE, choose_samples, encode_small, make_golden
 from training.export.image import export_image_classifier, gate_batches, torch_run
-from training.export.quantize import FLOAT_CONVOLUTIONS, probability_gap, quantize_int8, speedup
+from training.export.quantize import FLOAT_CONVOLUTIONS, LEAST_TOLERANCE, probability_gap, quantize_int8, speedup
 from training.models.published import PublishedClassifier
 from zoo.card import IMAGE_INPUT, PROBABILITIES, Card, Resize
 from zoo.golden import Run
@@ -24,7 +24,6 @@ QUANTISATION_BUDGET = 0.005
 _CALIBRATION_IMAGES = 500
 _ROUNDING = 1e-6
 """A loss of just the budget is within it."""
-_LEAST_TOLERANCE = 0.01  # of a probability in int8; a percentile over few validation images says little
 EVALUATION_BATCH = 32
 
 
@@ -114,7 +113,7 @@ def _quantize(float_graph: Candidate, expected: Run, data: ImageData, float_conv
     validation = data.split.validation
     gap = probability_gap(data.probabilities(expected, validation), data.probabilities(run, validation))
     reports = [data.report(run, part) for part in (validation, data.split.test)]
-    tolerance = max(round(gap, 4), _LEAST_TOLERANCE)
+    tolerance = max(round(gap, 4), LEAST_TOLERANCE)
     return Candidate(onnx_bytes, run, reports[0], reports[1], golden_atol=tolerance, golden_rtol=0.0)
 
 
