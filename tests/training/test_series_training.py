@@ -176,7 +176,7 @@ def test_several_targets_and_a_feature(train: Train, tmp_path: Path, options: tu
     result = train(path, *columns_wanted, *options, "--epochs", 1)
     assert result.exit_code == 0, result.stderr
     assert "test errors of pressure" in result.stdout
-    check_report(tmp_path, "<th>temperature</th>", "<th>pressure</th>")
+    check_report(tmp_path, "<th>temperature</th>", "<th>pressure</th>", "all, in standard deviations")
     path, card = published(tmp_path)
     assert isinstance(card.task, SeriesTask)
     assert [feature.name for feature in card.task.features] == ["temperature", "pressure", "sun"]

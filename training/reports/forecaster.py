@@ -58,6 +58,12 @@ def _add_errors(page: Page, outcome: SeriesOutcome) -> None:
             ],
             (f"{target.name} {target.unit}".strip(), *columns),
         )
+    if len(task.targets) > 1:
+        std = _std(outcome)
+        page.table(
+            [(name, report.scaled_mse(std), report.scaled_mae(std)) for name, report in rows.items()],
+            ("all, in standard deviations", "MSE", "MAE"),
+        )
     if task.horizon_steps == 1:
         return
     page.section("Error over the horizon", "Mean absolute error of each step on the test part.")
@@ -79,8 +85,7 @@ def _example_windows(outcome: SeriesOutcome) -> dict[int, str]:
     """Windows of the test part to look at, and how they were chosen."""
     count = outcome.test.windows
     chosen = {int(row): f"window {row + 1} of {count}" for row in np.linspace(0, count - 1, _EXAMPLES).astype(int)}
-    std = [outcome.card.reference[target.name].std for target in _task(outcome).targets]
-    worst = int((np.abs(outcome.errors) / std).mean((1, 2)).argmax())
+    worst = int((np.abs(outcome.errors) / _std(outcome)).mean((1, 2)).argmax())
     return chosen | {worst: f"window {worst + 1} of {count}, the worst"}
 
 
@@ -135,6 +140,10 @@ def _stretch(outcome: SeriesOutcome, target: int) -> ForecastExample:
 def _half_widths(outcome: SeriesOutcome, target: int) -> NDArray[np.float64] | None:
     interval = _task(outcome).interval
     return None if interval is None else np.array(interval.half_widths)[:, target]
+
+
+def _std(outcome: SeriesOutcome) -> list[float]:
+    return [outcome.card.reference[target.name].std for target in _task(outcome).targets]
 
 
 def _drawn(outcome: SeriesOutcome) -> list[str]:
