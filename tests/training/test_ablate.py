@@ -55,6 +55,16 @@ def test_the_table_says_what_each_ingredient_gives(menagerie_train: Train, tmp_p
     assert read_csv(folder / "contributions.csv") == contributions
 
 
+def test_what_diverges_without_an_ingredient_is_told(menagerie_train: Train, tmp_path: Path, reviews: Path) -> None:
+    options = ("--without", "weight_decay=1e30", "--seeds", 2, *SMALL, "--epochs", 1, "--runs", tmp_path / "runs")
+    result = menagerie_train("ablate", "text", reviews, *options)
+    assert result.exit_code == 0, result.stderr
+    assert "without weight_decay=1e30 (2 of 2 diverged)" in result.stdout
+    (folder,) = (tmp_path / "runs" / "ablate").iterdir()
+    assert [row["diverged"] for row in read_csv(folder / "contributions.csv")] == ["2"]
+    assert len(read_csv(folder / "scores.csv")) == 2
+
+
 @pytest.mark.parametrize(
     ("without", "message"),
     [
@@ -64,6 +74,7 @@ def test_the_table_says_what_each_ingredient_gives(menagerie_train: Train, tmp_p
         ("cell=transformer", "without cell=transformer: cell: Input should be 'rnn', 'lstm' or 'gru'"),
         ("dropuot", "there is no setting 'dropuot'; did you mean dropout?"),
         ("seed=1", "seed is the same in all trainings of an experiment"),
+        ("cell=[rnn", "the value [rnn is not understood"),
         ("licence=MIT", "there is no setting 'licence'"),
     ],
 )

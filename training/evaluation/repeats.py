@@ -16,7 +16,7 @@ class Repeated(NamedTuple):
 
     mean: float
     interval: Interval | None
-    """Student's 95 % interval of the mean; None: it was measured once."""
+    """Student's 95 % interval of the mean; None: it was measured once, or never."""
     p_value: float | None
     """Chance of a mean as far from 0, were it 0 (Student's t test)."""
 
@@ -27,7 +27,7 @@ def repeated(values: Sequence[float]) -> Repeated:
     Folds share most of their training data, so over them the interval is somewhat too narrow (Y. Bengio and
     Y. Grandvalet, "No Unbiased Estimator of the Variance of K-Fold Cross-Validation", 2004).
     """
-    count, mean = len(values), float(np.mean(values))
+    count, mean = len(values), float(np.mean(values)) if values else float("nan")
     if count < 2:
         return Repeated(mean, None, None)
     error = float(np.std(values, ddof=1)) / count**0.5

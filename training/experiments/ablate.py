@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from training.errors import SettingsError
+from training.errors import DivergedError, SettingsError
 from training.evaluation.repeats import Repeated, repeated
 from training.experiments.ingredients import Ingredient, read_ingredient
 from training.experiments.tasks import LOWER_IS_BETTER, Task
@@ -29,6 +29,8 @@ class Contribution:
     """The score without it."""
     gain: Repeated
     """By how much the score is better with it than without, over pairs of trainings with the same seed."""
+    diverged: int
+    """Trainings without it that diverged; they are not among these pairs."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Ablation:
     everything: Repeated
     """The score with all ingredients."""
     contributions: tuple[Contribution, ...]
-    """The largest gain first."""
+    """What diverges without, then the largest gain first."""
     seeds: int
     folder: Path
 
@@ -57,7 +59,7 @@ def ablate(settings: AblationSettings, task: Task[Any], console: Console | None 
     _check_apart(ingredients)
     experiment = Experiment(settings, task, console)
     total = settings.seeds * (1 + len(ingredients))
-    scores: dict[str, list[Score]] = {}
+    scores: dict[str, list[Score | None]] = {}
     for ingredient in [EVERYTHING, *ingredients]:
         done = len(scores) * settings.seeds
         experiment.say(
@@ -65,7 +67,7 @@ def ablate(settings: AblationSettings, task: Task[Any], console: Console | None 
         )
         scores[ingredient.name] = _scores(experiment, task, settings, ingredient)
         experiment.tell_left(total - done - settings.seeds)
-        rows = [{"trial": score.trial, **score.metrics} for found in scores.values() for score in found]
+        rows = [{"trial": score.trial, **score.metrics} for found in scores.values() for score in found if score]
         experiment.write_table(SCORES_FILE, rows)
     experiment.end()
     outcome = _compare(scores, ingredients, settings.seeds, experiment.folder)
@@ -73,29 +75,47 @@ def ablate(settings: AblationSettings, task: Task[Any], console: Console | None 
     return outcome
 
 
-def _scores(experiment: Experiment, task: Task[Any], settings: AblationSettings, ingredient: Ingredient) -> list[Score]:
-    """One per seed."""
+def _scores(
+    experiment: Experiment, task: Task[Any], settings: AblationSettings, ingredient: Ingredient
+) -> list[Score | None]:
+    """One per seed; None: it diverged without the ingredient."""
     all_same_split = settings.of_run(task.kind, **ingredient.without)
     data = experiment.read(all_same_split)
-    found = []
+    found: list[Score | None] = []
     for seed in range(all_same_split.seed, all_same_split.seed + settings.seeds):
         chosen = all_same_split.model_copy(update={"seed": seed})
-        found.append(experiment.score(f"{ingredient.trial}-seed-{seed}", chosen, data))
-        experiment.say(f"seed {seed}: {found[-1].headline} {found[-1].value:.4f}")
+        try:
+            score = experiment.score(f"{ingredient.trial}-seed-{seed}", chosen, data)
+        except DivergedError as exc:
+            if ingredient is EVERYTHING:
+                raise
+            experiment.say(f"seed {seed}: {exc}", style="yellow")
+            found.append(None)
+            continue
+        found.append(score)
+        experiment.say(f"seed {seed}: {score.headline} {score.value:.4f}")
     return found
 
 
-def _compare(scores: dict[str, list[Score]], ingredients: list[Ingredient], seeds: int, folder: Path) -> Ablation:
-    full = scores[EVERYTHING.name]
+def _compare(
+    scores: dict[str, list[Score | None]], ingredients: list[Ingredient], seeds: int, folder: Path
+) -> Ablation:
+    full = [score for score in scores[EVERYTHING.name] if score]
     metric = full[0].headline
     sign = -1 if metric in LOWER_IS_BETTER else 1
     contributions = []
     for ingredient in ingredients:
-        others = scores[ingredient.name]
-        gains = [sign * (one.value - other.metrics[metric]) for one, other in zip(full, others, strict=True)]
-        without = repeated([other.metrics[metric] for other in others])
-        contributions.append(Contribution(ingredient, without, repeated(gains)))
-    contributions.sort(key=lambda contribution: -contribution.gain.mean)
+        pairs = [
+            (one.value, other.metrics[metric])
+            for one, other in zip(full, scores[ingredient.name], strict=True)
+            if other is not None
+        ]
+        without, gain = (
+            repeated([other for _, other in pairs]),
+            repeated([sign * (one - other) for one, other in pairs]),
+        )
+        contributions.append(Contribution(ingredient, without, gain, seeds - len(pairs)))
+    contributions.sort(key=lambda contribution: (-contribution.diverged, -contribution.gain.mean))
     return Ablation(metric, repeated([score.value for score in full]), tuple(contributions), seeds, folder)
 
 
@@ -109,6 +129,7 @@ def _row(contribution: Contribution) -> dict[str, object]:
         "gain_low": low,
         "gain_high": high,
         "p_value": "" if gain.p_value is None else gain.p_value,
+        "diverged": contribution.diverged,
     }
 
 

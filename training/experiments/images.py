@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from training.data.images.readers import find_images
 from training.data.split import Split, stratified_folds
@@ -70,9 +69,9 @@ class ImageTask:
         """Train in the mode of the settings."""
         classes, held_out = data.images.classes, data.split.validation
         backbone, _ = prepare_backbone(settings, len(classes), run)
-        classifier: Any = ImageClassifier(backbone)
+        classifier = ImageClassifier(backbone)
         run.begin(image_rows(data.images, data.split))
         result = train_classifier(classifier, backbone, data, settings, run)
-        report = data.report(torch_run(classifier.eval()), held_out)
+        report = data.report(torch_run(classifier), held_out)
         names = [data.images.items[item].name for item in held_out]
         return Validated(result, classifier_metrics(report), classifier_answers(report, names, classes))

@@ -15,8 +15,10 @@ from training.errors import SettingsError
 from training.settings import RunSettings
 from training.settings.experiments import ExperimentSettings
 
-_FIXED = frozenset({"data", "seed", "split_seed", "name", "runs", "resume", "test", "test_share", "device", "workers"})
-"""Settings that say what is compared, and where; the seed and the test share decide what the test part is."""
+_FIXED = frozenset(
+    {"data", "seed", "split_seed", "test", "test_share", "monitor", "name", "runs", "resume", "device", "workers"}
+)
+"""Settings that say what is compared, by what, and where; seeds and test share decide what the test part is."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def read_ingredient(text: str, settings: ExperimentSettings, kind: type[RunSetti
     for part in text.split("+"):
         name, given, value = (piece.strip() for piece in part.partition("="))
         name = check_setting(name.replace("-", "_"), kind)
-        without[name] = yaml.safe_load(value) if given else _nothing(name, settings, kind)
+        without[name] = read_value(value) if given else _nothing(name, settings, kind)
     try:
         changed = settings.of_run(kind, **without)
     except ValidationError as exc:
@@ -73,6 +75,18 @@ def check_setting(name: str, kind: type[RunSettings]) -> str:
         return name
     near = difflib.get_close_matches(name, kind.model_fields, n=1, cutoff=0.5)
     raise SettingsError(f"there is no setting {name!r}{f'; did you mean {near[0]}?' if near else ''}")
+
+
+def read_value(text: str) -> Any:
+    """A value as YAML writes it: 0.1, no, null, [a, b], word.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as exc:
+        raise SettingsError(f"the value {text} is not understood: {' '.join(str(exc).split())}") from exc
 
 
 def problem_of(exc: ValidationError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,12 @@ import yaml
 from pydantic import ValidationError
 
 from training.errors import SettingsError
-from training.experiments.ingredients import check_setting, problem_of
+from training.experiments.ingredients import check_setting, problem_of, read_value
 from training.settings import RunSettings
 from training.settings.experiments import SearchSettings
 
 _RANGE = re.compile(r"(?P<low>[^.:]+(?:\.\d+)?[^.:]*)\.\.(?P<high>[^:]+?)(?::(?P<how>.+))?")
+_ROUNDING = 1e-9
 _FORMS = "LOW..HIGH, LOW..HIGH:log, LOW..HIGH:STEP or A,B,C"
 
 
@@ -47,7 +49,8 @@ class Range:
         """Whether a value lies in the range."""
         if not isinstance(value, int | float) or not self.low <= value <= self.high:
             return False
-        return self.step is None or ((value - self.low) / self.step).is_integer()
+        steps = 0.0 if self.step is None else (value - self.low) / self.step
+        return abs(steps - round(steps)) < _ROUNDING
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def _dimension(name: str, values: object, kind: type[RunSettings]) -> Dimension:
         if not kinds & {int, float}:
             raise SettingsError(f"{name} is no number; give its values as A,B,C instead of {text}")
         return _range(name, text, match, whole=float not in kinds)
-    return _choice(name, [yaml.safe_load(part) for part in text.split(",")])
+    return _choice(name, [read_value(part) for part in text.split(",")])
 
 
 def _choice(name: str, values: list[Any]) -> Choice:
@@ -136,6 +139,8 @@ def _range(name: str, text: str, match: re.Match[str], *, whole: bool) -> Range:
         raise SettingsError(f"{name}={text} is empty; the first number must be the smaller one, with log over 0")
     if whole and not all(value.is_integer() for value in (low, high, step or 1.0)):
         raise SettingsError(f"{name}={text}: {name} is a whole number")
+    if step is not None:
+        high = low + step * math.floor((high - low) / step + _ROUNDING)  # the last step within the range
     return Range(name, low, high, step, how == "log", whole)
 
 

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
 from rich.console import Console
 
-from training.errors import DivergedError, SettingsError
+from training.errors import DataError, DivergedError, FitError, SettingsError, StoppedError, TrainingError
 from training.experiments.ingredients import problem_of
 from training.experiments.space import Dimension, read_space
 from training.experiments.tasks import LOWER_IS_BETTER, Task
@@ -26,7 +26,7 @@ from training.settings.experiments import SearchSettings
 STUDY_FILE, TRIALS_FILE, BEST_FILE = "study.db", "trials.csv", "best.yaml"
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 _OF_THE_SEARCH = {"output", "version", "name", "runs", "resume"}
-_REASON = "reason"
+_REASON, _DATA = "reason", "data_sha256"
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,9 @@ def tune(settings: SearchSettings, task: Task[Any], console: Console | None = No
     given = settings.of_run(task.kind)
     metric = task.metric(given)
     experiment = Experiment(settings, task, console)
+    data_sha256 = task.sha256(experiment.read(given))
     with _open_study(experiment.folder / STUDY_FILE, settings, metric) as study:
+        _check_data(study, data_sha256, experiment.folder)
         as_given = {each.name: getattr(given, each.name) for each in dimensions}
         first_as_given = all(each.holds(as_given[each.name]) for each in dimensions)
         _requeue_unfinished(study, len(dimensions))
@@ -116,6 +118,16 @@ def _open_study(path: Path, settings: SearchSettings, metric: str) -> Iterator[o
     finally:
         storage.remove_session()
         storage.engine.dispose()
+
+
+def _check_data(study: optuna.Study, sha256: str, folder: Path) -> None:
+    """Scores on other data cannot be compared."""
+    if (then := study.user_attrs.get(_DATA, sha256)) != sha256:
+        raise DataError(
+            f"the data are not those that the search in {folder} began with: sha256 {sha256[:12]}, then {then[:12]}; "
+            f"begin a new search"
+        )
+    study.set_user_attr(_DATA, sha256)
 
 
 def _requeue_unfinished(study: optuna.Study, dimensions: int) -> None:
@@ -178,6 +190,10 @@ def _try(
         return give_up(f"given up: {exc}")
     except optuna.TrialPruned:
         return give_up("given up: worse than the median of the trials before it at that epoch")
+    except (StoppedError, FitError):
+        raise
+    except TrainingError as exc:  # the data are readable, so it is these settings
+        return give_up(f"impossible: {exc}")
     study.tell(trial, score.value)
     experiment.say(f"{score.headline} {score.value:.4f}")
     return None

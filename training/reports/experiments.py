@@ -46,7 +46,8 @@ def print_ablation(outcome: Ablation, console: Console) -> None:
     table.add_section()
     for row in outcome.contributions:
         p_value = "" if row.gain.p_value is None else f"{row.gain.p_value:.3f}"
-        name = escape(row.ingredient.words)
+        diverged = f" ({row.diverged} of {outcome.seeds} diverged)" if row.diverged else ""
+        name = escape(f"{row.ingredient.words}{diverged}")
         table.add_row(name, f"{row.without.mean:.4f}", f"{row.gain.mean:+.4f}", _spread(row.gain), p_value)
     console.print(table)
     _say(console, f"{outcome.folder}/{CONTRIBUTIONS_FILE} and {SCORES_FILE}; the test part was not looked at")
