@@ -35,6 +35,7 @@ def test_the_paired_difference_counts_what_only_one_gets_right() -> None:
     assert difference.interval.low < 0.08 < difference.interval.high
     assert difference.p_value == pytest.approx(2 * (1 + 12 + 66) / 2**12)
     assert paired_difference(ours, ours).p_value == 1.0
+    assert paired_difference(ours[:1], other[:1]).interval == (0.0, 2.0)
 
 
 def test_three_ways_of_training_on_one_split(menagerie_train: Callable[..., Result], tmp_path: Path) -> None:

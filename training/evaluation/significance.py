@@ -42,7 +42,8 @@ class PairedDifference(NamedTuple):
 def paired_difference(correct: NDArray[np.bool_], other: NDArray[np.bool_]) -> PairedDifference:
     """Compare two classifiers by which items [N] each gets right."""
     gains = correct.astype(np.float64) - other
-    half = Z * float(gains.std(ddof=1)) / math.sqrt(len(gains))
+    # A single item says nothing about others.
+    half = Z * float(gains.std(ddof=1)) / math.sqrt(len(gains)) if len(gains) > 1 else 1.0
     mean = float(gains.mean())
     wins, losses = int((gains > 0).sum()), int((gains < 0).sum())
     tail = sum(math.comb(wins + losses, k) for k in range(min(wins, losses) + 1)) / 2 ** (wins + losses)

@@ -18,7 +18,7 @@ from training.export.joined import join_graphs, mean_run
 from training.export.provenance import now, software_versions
 from training.hashing import file_sha256
 from training.pipelines.published.evaluate import Published, compare, open_published
-from training.pipelines.published.examples import Examples, Measured, Part, read_examples
+from training.pipelines.published.examples import Examples, Measured, Part, read_examples, target_std
 from training.pipelines.published.together import check_together
 from training.runs import count_test_use, describe_uses
 from training.settings import EnsembleSettings
@@ -163,7 +163,7 @@ def _fit(measured: Sequence[Measured], card: Card) -> NDArray[np.float64]:
         return fit_class_weights(
             np.stack([report.probabilities[rows, report.targets] for report in reports]).astype(np.float64)
         )
-    std = _std(card)
+    std = target_std(card)
     return fit_forecast_weights(np.stack([(one.outputs / std).ravel() for one in measured]).astype(np.float64))
 
 
@@ -218,7 +218,7 @@ def _with_intervals(measured: Measured, task: Task, card: Card) -> Measured:
         return measured
     names = [target.name for target in task.targets]
     widths = np.array(task.interval.half_widths) if task.interval else None
-    return replace(measured, estimates=forecast_estimates(measured.outputs, names, list(_std(card)), widths))
+    return replace(measured, estimates=forecast_estimates(measured.outputs, names, list(target_std(card)), widths))
 
 
 def _metrics(models: Sequence[Published], measured: Measured) -> dict[str, float]:
@@ -276,8 +276,3 @@ def _golden(models: Sequence[Published], expected: Run) -> Golden:
     )
     tolerances = [model.card.golden for model in models]
     return Golden(samples=samples, atol=max(one.atol for one in tolerances), rtol=max(one.rtol for one in tolerances))
-
-
-def _std(card: Card) -> NDArray[np.float64]:
-    assert isinstance(card.task, SeriesTask), "only forecasts have units. This is a bug."
-    return np.array([card.reference[target.name].std for target in card.task.targets])

@@ -14,7 +14,7 @@ from rich.console import Console
 from training.errors import SettingsError
 from training.evaluation.estimates import Estimate, block_length, difference_estimate
 from training.evaluation.significance import paired_difference
-from training.pipelines.published.examples import Columns, Examples, Measured, read_examples, split_of
+from training.pipelines.published.examples import Columns, Examples, Measured, read_examples, split_of, target_std
 from training.pipelines.published.limits import Check, check_limits, read_limits
 from training.remote import remote_run
 from training.runs import count_test_use, describe_uses
@@ -197,9 +197,7 @@ def compare(measured: Measured, other: Measured, card: Card) -> tuple[Estimate, 
     if measured.report and other.report:
         difference = paired_difference(measured.report.correct, other.report.correct)
         return Estimate(difference.mean, difference.interval), difference.p_value
-    assert isinstance(card.task, SeriesTask), "classifiers have reports. This is a bug."
-    std = np.array([card.reference[target.name].std for target in card.task.targets])
-    mine, others = (np.abs(found.outputs / std).mean((1, 2)) for found in (measured, other))
+    mine, others = (np.abs(found.outputs / target_std(card)).mean((1, 2)) for found in (measured, other))
     return difference_estimate(others - mine, block_length(measured.outputs)), None
 
 

@@ -150,6 +150,13 @@ def split_of(card: Card) -> str:
     return f"seed {card.provenance.seed if seed is None else seed}, {shares}"
 
 
+def target_std(card: Card) -> NDArray[np.float64]:
+    """Standard deviation of each target of a forecaster over its training part, [targets]; 1 where a card has none."""
+    assert isinstance(card.task, SeriesTask), "only forecasts have units. This is a bug."
+    names = [target.name for target in card.task.targets]
+    return np.array([card.reference[name].std if name in card.reference else 1.0 for name in names])
+
+
 def one_path(data: Sequence[Path]) -> Path:
     """The only path that there is.
 
@@ -248,7 +255,7 @@ def _forecasts(card: Card, origin: Card, settings: SeriesSettings, part: Part, b
     name = _choose(origin, parts, part)
     windows = parts[name]
     half_widths = np.array(task.interval.half_widths) if task.interval else None
-    std = [card.reference[target].std if target in card.reference else 1.0 for target in settings.target]
+    std = target_std(card).tolist()
 
     def measure(run: Run) -> Measured:
         if card.state:
