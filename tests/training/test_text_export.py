@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.data.texts.tokens import Tokenizer, TokenKind, collision_rate, learn_tokenizer, split_texts
+from training.errors import DataError
 from training.export.text import export_text, make_torch_run, text_tensor
 from training.models.naive_bayes import Blend, HashedNaiveBayes
 from training.models.text import Committee, TextClassifier
@@ -193,6 +194,12 @@ def test_vocabulary_is_the_most_frequent_tokens_of_the_training_part() -> None:
     tokenizer = learn_tokenizer(["b a a", "c a b"], "words", max_tokens=4, max_vocabulary=2, min_count=1)
     assert tokenizer.vocabulary == ("a", "b")
     assert [row.tolist() for row in tokenizer.encode(["A b ?", "", "a a a a a a"])] == [[2, 3, 1], [0], [2, 2, 2, 2]]
+
+
+def test_too_many_characters_for_their_ngrams_are_told() -> None:
+    texts = ["".join(chr(0x4E00 + number) for number in range(6300))]
+    with pytest.raises(DataError, match="6300 different characters have too many n-grams of 5"):
+        learn_tokenizer(texts, "character_ngrams", max_tokens=4, max_vocabulary=9999, min_count=1, length=5)
 
 
 def test_rare_tokens_are_left_out() -> None:
