@@ -12,6 +12,7 @@ from rich.console import Console
 
 from tests.training.pictures import write_pictures
 from training.evaluation.calibration import fit_temperature, without_temperature
+from training.models.published import PublishedClassifier
 from training.pipelines.image import ImageOutcome, train_image
 from training.pipelines.image.restore import restore_classifier
 from training.reports.classifier import write_image_report
@@ -55,7 +56,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> ImageOutcome:
     shutil.rmtree(root / "wrong")
     places = {"data": root, "output": root.parent / "zoo", "runs": root.parent / "runs", "name": "colours"}
     options = {"backbone": "small_cnn", "mode": "scratch", "weights": "none", "image_size": 16, "workers": 0}
-    more = {"epochs": 4, "learning_rate": 0.02, "validation": 0.3, "test": 0.3, "augment": "none"}
+    more = {"epochs": 4, "learning_rate": 0.02, "validation": 0.3, "test": 0.3, "augment": "none", "tta": "flip"}
     return train_image(ImageSettings.model_validate(places | options | more), console=Console(quiet=True))
 
 
@@ -65,8 +66,9 @@ def test_the_published_graph_is_as_sure_as_the_card_says(outcome: ImageOutcome) 
     assert read_card(outcome.published.path) == outcome.card
     trained, _, _ = restore_classifier(outcome.run_folder, Console(quiet=True))
     pixels = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), np.uint8)
+    with_views = str(outcome.card.tried["test-time augmentation flip"]["kept"]).startswith("yes")
     with torch.inference_mode():
-        logits = trained(torch.from_numpy(pixels))
+        (logits,) = PublishedClassifier(trained, views="flip" if with_views else "none")(torch.from_numpy(pixels))
     got = make_run(open_session(outcome.published.path))({"image": pixels})
     expected = (logits / calibration.temperature).softmax(1).numpy()
     np.testing.assert_allclose(got["probabilities"], expected, atol=1e-4)

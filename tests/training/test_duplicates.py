@@ -10,11 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
+from rich.console import Console
 
 from tests.training.conftest import Result
 from tests.training.pictures import write_pictures
 from training.data.duplicates import image_overlap, sign_images, text_overlap
-from zoo.card import Card
+from training.data.images import read_images, split_images
+from training.data.split import Split
+from training.errors import DataError
+from training.pipelines.duplicates import treat_image_duplicates
+from zoo.card import Card, Resize
 from zoo.package import read_card
 
 Train = Callable[..., Result]
@@ -138,15 +143,26 @@ def test_near_duplicates_are_told_in_the_run_the_report_and_the_card(train: Trai
     assert "Accuracy on the test part without them" in report
 
 
-def test_near_duplicates_are_left_out_of_training_on_request(train: Train, tmp_path: Path) -> None:
-    result = train("--duplicates", "drop")
-    assert result.exit_code == 0, result.stderr
-    card = published(tmp_path)
-    assert card.provenance.split.endswith("; near-duplicates of held-out items left out: 1 of train")
-    assert card.test_metrics["near_duplicates"] == 0
-    assert card.test_metrics["test_items"] == 11
-    (folder,) = (tmp_path / "runs" / "colours").iterdir()
-    assert "train/red/photograph.png" not in (folder / "split.csv").read_text()
+def test_near_duplicates_are_left_out_of_training_on_request(pictures: Path) -> None:
+    resize = Resize(shorter_side_px=16, height_px=16, width_px=16)
+    images = read_images(pictures, resize, console=Console(quiet=True))
+    split = split_images(images, validation=0.2, test=0.2, seed=0)
+    kept, duplicates = treat_image_duplicates(images, split, "drop")
+    (left_out,) = set(split.train) - set(kept.train)
+    assert images.items[left_out].name == "train/red/photograph.png"
+    assert kept.test == split.test
+    assert kept.description.endswith("; near-duplicates of held-out items left out: 1 of train")
+    assert not duplicates.seen
+
+
+def test_a_class_of_near_duplicates_alone_cannot_be_left_out(pictures: Path) -> None:
+    images = read_images(pictures, Resize(height_px=16, width_px=16), console=Console(quiet=True))
+    twins = [index for index, item in enumerate(images.items) if "photograph" in item.name]
+    blue = [index for index, item in enumerate(images.items) if "blue" in item.name]
+    (tested,) = (index for index in twins if images.items[index].part == "test")
+    (trained,) = (index for index in twins if index != tested)
+    with pytest.raises(DataError, match="all training items of the class 'red' are near-duplicates of held-out ones"):
+        treat_image_duplicates(images, Split((trained, *blue), (), (tested,), ""), "drop")
 
 
 def test_near_duplicates_are_refused_on_request(train: Train, tmp_path: Path) -> None:

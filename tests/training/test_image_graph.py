@@ -29,7 +29,6 @@ from training.pipelines.image.graph import complete_classifier
 from training.pipelines.image.restore import restore_classifier
 from training.settings import ImageSettings
 from zoo.card import Resize
-from zoo.package import read_card
 from zoo.runtime import make_run, open_session
 
 Train = Callable[..., Result]
@@ -153,15 +152,3 @@ def test_the_validation_part_decides_on_test_time_augmentation(tmp_path: Path, r
     assert (two["validation_log_loss"] < one["validation_log_loss"]) == kept
     assert str(two["kept"]).startswith("yes" if kept else "no: it does not lower the log loss")
     assert one["times_the_time"] == 1.0
-
-
-def test_a_run_says_what_test_time_augmentation_costs(menagerie_train: Train, tmp_path: Path) -> None:
-    pictures = write_pictures(tmp_path / "pictures", 8)
-    scratch = ["--backbone", "small_cnn", "--mode", "scratch", "--weights", "none", "--workers", 0, "--epochs", 1]
-    places = ["--output", tmp_path / "zoo", "--name", "colours", "--runs", tmp_path / "runs"]
-    result = menagerie_train("image", pictures, *scratch, *places, "--image-size", 16, "--tta", "zoom")
-    assert result.exit_code == 0, result.stderr
-    assert "tried test-time augmentation zoom: validation_log_loss" in result.stdout
-    card = read_card(tmp_path / "zoo" / "colours" / "1" / "model.onnx")
-    assert card
-    assert {"one view", "test-time augmentation zoom"} == card.tried.keys()
