@@ -129,7 +129,7 @@ def test_a_space_is_understood(tmp_path: Path) -> None:
         "learning-rate=1e-4..0.5e-1:log",
         "epochs=5..22:5",
         "augment=none,light",
-        "decay_all=no,yes",
+        "decay_all",
         "flip=0,0.5",
     ]
     settings = ImageSearchSettings(data=Path("x"), space=space, search=search)
@@ -147,7 +147,7 @@ def test_a_space_is_understood(tmp_path: Path) -> None:
     ("search", "message"),
     [
         ([], "nothing to search: give --search SETTING=VALUES"),
-        (["dropout"], "--search dropout says no values"),
+        (["dropout"], "dropout is searched over which values? Write dropout= and LOW..HIGH"),
         (["dropuot=0..1"], "there is no setting 'dropuot'; did you mean dropout?"),
         (["dropout=0..2"], "--search dropout: 2.0 is impossible"),
         (["cell=gru,transformer"], "--search cell: transformer is impossible"),

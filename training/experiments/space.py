@@ -85,11 +85,7 @@ def read_space(settings: SearchSettings, kind: type[RunSettings]) -> tuple[Dimen
     texts: dict[str, object] = dict(_of_file(settings.space) if settings.space else {})
     for item in settings.search:
         name, given, text = item.partition("=")
-        if not given:
-            raise SettingsError(
-                f"--search {item} says no values; write SETTING={_FORMS.replace(', ', f', {name}=', 2)}"
-            )
-        texts[name.strip()] = text.strip()
+        texts[name.strip()] = text.strip() if given else None
     if not texts:
         raise SettingsError(f"nothing to search: give --search SETTING=VALUES (VALUES: {_FORMS}), or --space FILE")
     dimensions = tuple(_dimension(name.replace("-", "_"), values, kind) for name, values in texts.items())
@@ -110,6 +106,10 @@ def _dimension(name: str, values: object, kind: type[RunSettings]) -> Dimension:
     check_setting(name, kind)
     annotation = kind.model_fields[name].annotation
     kinds = {annotation, *get_args(annotation)}
+    if values is None:
+        if bool not in kinds:
+            raise SettingsError(f"{name} is searched over which values? Write {name}= and {_FORMS}")
+        return Choice(name, (False, True))
     if isinstance(values, Sequence) and not isinstance(values, str):
         return _choice(name, list(values))
     text = str(values)

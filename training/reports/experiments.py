@@ -45,12 +45,19 @@ def print_ablation(outcome: Ablation, console: Console) -> None:
     table.add_row("everything", f"{outcome.everything.mean:.4f} {_spread(outcome.everything)}", "", "", "")
     table.add_section()
     for row in outcome.contributions:
-        p_value = "" if row.gain.p_value is None else f"{row.gain.p_value:.3f}"
         diverged = f" ({row.diverged} of {outcome.seeds} diverged)" if row.diverged else ""
         name = escape(f"{row.ingredient.words}{diverged}")
-        table.add_row(name, f"{row.without.mean:.4f}", f"{row.gain.mean:+.4f}", _spread(row.gain), p_value)
+        table.add_row(
+            name, f"{row.without.mean:.4f}", f"{row.gain.mean:+.4f}", _spread(row.gain), _chance(row.gain.p_value)
+        )
     console.print(table)
     _say(console, f"{outcome.folder}/{CONTRIBUTIONS_FILE} and {SCORES_FILE}; the test part was not looked at")
+
+
+def _chance(p_value: float | None) -> str:
+    if p_value is None:
+        return ""
+    return f"{p_value:.3f}" if p_value >= 0.001 else "< 0.001"
 
 
 def _spread(value: Repeated) -> str:

@@ -99,7 +99,7 @@ class SearchSettings(ExperimentSettings):
 
     search: list[str] = Field(default=[])
     """A setting to search, and its values: SETTING=LOW..HIGH, SETTING=LOW..HIGH:log, SETTING=LOW..HIGH:STEP or
-    SETTING=A,B,C; repeat the option for several."""
+    SETTING=A,B,C; of yes and no just SETTING; repeat the option for several."""
     space: Path | None = None
     """YAML file with the same, one `setting: values` per line."""
     trials: int = Field(default=30, ge=1)
