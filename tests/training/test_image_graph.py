@@ -63,7 +63,16 @@ async def test_the_served_class_activation_map_is_the_one_that_visualize_draws(o
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet18", "mobilenet_v2", "squeezenet1_1", "googlenet", "densenet121", "timm/test_efficientnet"]
+    "name",
+    [
+        "resnet18",
+        "mobilenet_v2",
+        "squeezenet1_1",
+        "googlenet",
+        "densenet121",
+        "regnet_y_400mf",
+        "timm/test_efficientnet",
+    ],
 )
 def test_the_mean_of_the_map_is_the_logit_but_for_the_bias(name: str) -> None:
     torch.manual_seed(0)

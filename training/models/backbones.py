@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -180,8 +180,7 @@ def _make_torchvision(name: str, classes: int, weights_file: Path | None, scratc
         # transform_input: torchvision's weights of the two were trained on other means than the ones it gives for them.
         options = {"aux_logits": True, "transform_input": True, "init_weights": scratch}
     network = torchvision_models.get_model(name, weights=None, num_classes=classes, **options)
-    with torch.device("meta"):
-        other = torchvision_models.get_model(name, weights=None, num_classes=classes + 1, **options)
+    other = _shapes_of(lambda: torchvision_models.get_model(name, weights=None, num_classes=classes + 1, **options))
     auxiliary = _WITH_AUXILIARY_HEADS.get(name, ())
     keys = _differing_keys(network, other) | {key for key in network.state_dict() if key.split(".")[0] in auxiliary}
     return Backbone(name, network, _torchvision_preprocessing(entry), classes, frozenset(keys), "BSD-3-Clause")
@@ -206,8 +205,7 @@ def _make_timm(name: str, classes: int) -> Backbone:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*Overwriting.*in registry")
         network = timm.create_model(short, pretrained=False, num_classes=classes)
-        with torch.device("meta"):
-            other = timm.create_model(short, pretrained=False, num_classes=classes + 1)
+        other = _shapes_of(lambda: timm.create_model(short, pretrained=False, num_classes=classes + 1))
     keys = frozenset(_differing_keys(network, other))
     licence = network.pretrained_cfg.get("license") or "unknown"
     return Backbone(name, network, _timm_preprocessing(name, network), classes, keys, licence)
@@ -237,6 +235,15 @@ def _timm_labels(name: str) -> tuple[str, ...]:
     config = timm.get_pretrained_cfg(short)
     subset = timm.data.infer_imagenet_subset({"num_classes": config.num_classes}) if config else None
     return tuple(timm.data.ImageNetInfo(subset).label_descriptions()) if subset else ()
+
+
+def _shapes_of(make: Callable[[], nn.Module]) -> nn.Module:
+    """A network that is made for the shapes of its weights; without memory for them, where it can be."""
+    try:
+        with torch.device("meta"):
+            return make()
+    except NotImplementedError:  # RegNet computes its widths with tensors
+        return make()
 
 
 def _differing_keys(network: nn.Module, other: nn.Module) -> set[str]:
