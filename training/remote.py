@@ -1,8 +1,10 @@
-"""A model on a running server as a `Run`, through the Open Inference Protocol, which other ONNX servers speak, too."""
+"""A model on a running server: tensors through the Open Inference Protocol, which other ONNX servers speak, too, and
+images as files through the typed API.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,11 @@ from numpy.typing import NDArray
 
 from inference import grpc_service_pb2 as pb
 from inference.grpc_service_pb2_grpc import GRPCInferenceServiceStub
+from menagerie.v1 import model_pb2
+from menagerie.v1.prediction_service_pb2 import ClassifyImagesRequest
+from menagerie.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from training.errors import RemoteError, SettingsError
-from zoo.golden import Run, Tensors
+from zoo.golden import Tensors
 
 _DATATYPES = {
     "BOOL": np.dtype("?"),
@@ -26,50 +31,95 @@ _DATATYPES = {
     "FP64": np.dtype("<f8"),
 }
 _NAMES = {dtype: name for name, dtype in _DATATYPES.items()}
+_ALL = 2**31 - 1
+"""Classes."""
+_REQUEST_BYTES = 16 * 2**20
 _LENGTH = np.dtype("<u4")  # before each element of BYTES
 
 
+class RemoteModel:
+    """A model that a server computes; calls raise RemoteError with the server's own words.
+
+    Args:
+        channel: to the server.
+        address: of the server, for errors.
+        name: of the model there.
+        version: of the model; 0: the newest.
+        token: sent with every call; empty: none.
+        seconds: every call is given up after this.
+    """
+
+    def __init__(
+        self, channel: grpc.Channel, address: str, name: str, version: int, token: str = "", seconds: float = 60.0
+    ) -> None:
+        self._tensors = GRPCInferenceServiceStub(channel)
+        self._predictions = PredictionServiceStub(channel)
+        self._name, self._version = name, version
+        self._who = f"the server {address} gives no answer for {name} version {version or 'newest'}"
+        self._options = {"timeout": seconds, "metadata": [("authorization", f"Bearer {token}")] if token else []}
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """Named tensors in and out, by the Open Inference Protocol."""
+        version = str(self._version) if self._version else ""
+        request = pb.ModelInferRequest(model_name=self._name, model_version=version)
+        for name, value in inputs.items():
+            datatype, content = _encode(value)
+            request.inputs.add(name=name, datatype=datatype, shape=value.shape)
+            request.raw_input_contents.append(content)
+        response = self._call(self._tensors.ModelInfer, request)
+        return {
+            output.name: _decode(content, output.datatype, output.shape)
+            for output, content in zip(response.outputs, response.raw_output_contents, strict=True)
+        }
+
+    def classify(self, images: Sequence[bytes]) -> NDArray[np.float32]:
+        """Probabilities [N, K] of encoded image files, as users send them."""
+        model = model_pb2.ModelRef(name=self._name, version=self._version)
+        rows: list[list[float]] = []
+        for some in _in_requests(images):
+            request = ClassifyImagesRequest(model=model, images=some, top_k=_ALL)
+            for result in self._call(self._predictions.ClassifyImages, request).results:
+                by_index = {score.index: score.probability for score in result.classes}
+                rows.append([by_index[index] for index in range(len(by_index))])
+        return np.array(rows, np.float32)
+
+    def _call(self, method: Callable[..., Any], request: object) -> Any:
+        try:
+            return method(request, **self._options)
+        except grpc.RpcError as exc:
+            raise RemoteError(f"{self._who}: {exc.code().name}, {exc.details()}") from exc
+
+
 @contextmanager
-def remote_run(
-    address: str, model: str, version: int, *, token: str = "", authorities: Path | None = None, seconds: float = 60.0
-) -> Iterator[Run]:
-    """Within, the model as a graph that a server computes.
+def remote_model(
+    address: str, name: str, version: int, *, token: str = "", authorities: Path | None = None
+) -> Iterator[RemoteModel]:
+    """Within, a model on a server; see `RemoteModel`.
 
     Args:
         address: HOST:PORT.
-        model: its name on the server.
-        version: of the model.
+        name: of the model.
+        version: of the model; 0: the newest.
         token: sent with every call; empty: none.
         authorities: PEM file of whom to trust for TLS; None: plain text.
-        seconds: every call is given up after this.
 
     Raises:
         SettingsError: the file cannot be read.
-        RemoteError: by the run; the text has the server's own words.
     """
-    metadata = [("authorization", f"Bearer {token}")] if token else []
     with _channel(address, authorities) as channel:
-        stub = GRPCInferenceServiceStub(channel)
+        yield RemoteModel(channel, address, name, version, token)
 
-        def run(inputs: Tensors) -> Tensors:
-            request = pb.ModelInferRequest(model_name=model, model_version=str(version))
-            for name, value in inputs.items():
-                datatype, content = _encode(value)
-                request.inputs.add(name=name, datatype=datatype, shape=value.shape)
-                request.raw_input_contents.append(content)
-            try:
-                response = stub.ModelInfer(request, timeout=seconds, metadata=metadata)
-            except grpc.RpcError as exc:
-                raise RemoteError(
-                    f"the server {address} gives no answer for {model} version {version}: "
-                    f"{exc.code().name}, {exc.details()}"
-                ) from exc
-            return {
-                output.name: _decode(content, output.datatype, output.shape)
-                for output, content in zip(response.outputs, response.raw_output_contents, strict=True)
-            }
 
-        yield run
+def _in_requests(images: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """As many as a request may hold."""
+    some: list[bytes] = []
+    for image in images:
+        if some and sum(map(len, some)) + len(image) > _REQUEST_BYTES:
+            yield some
+            some = []
+        some.append(image)
+    if some:
+        yield some
 
 
 def _channel(address: str, authorities: Path | None) -> grpc.Channel:

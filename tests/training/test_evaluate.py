@@ -59,8 +59,14 @@ def test_the_test_part_is_found_again(
 async def test_a_server_gives_the_same(menagerie_train: Train, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "gate.yaml").write_text("server_difference: {at_most: 0.001}\nserver_other_answers: {at_most: 0}\n")
     async with serving(folder / "zoo") as calls:
-        for model, data in {"colours/1": "colours", "moods": "moods.tsv", "weather/1": "weather.csv"}.items():
-            arguments = (folder / "zoo" / model, folder / data, "--result", tmp_path / "result.json")
+        for model, *rest in (
+            ("colours/1", "colours"),
+            ("colours/1", "colours", "--server-tensors"),
+            ("moods", "moods.tsv"),
+            ("weather/1", "weather.csv"),
+        ):
+            data, *options = rest
+            arguments = (folder / "zoo" / model, folder / data, "--result", tmp_path / "result.json", *options)
             where = ("--server", calls.server.address, "--gate", tmp_path / "gate.yaml")
             result = await asyncio.to_thread(menagerie_train, "evaluate", *arguments, *where)
             assert result.exit_code == 0, result.stderr
@@ -73,6 +79,8 @@ async def test_a_server_gives_the_same(menagerie_train: Train, folder: Path, tmp
         result = await asyncio.to_thread(menagerie_train, "evaluate", *arguments, *where, "--server-name", "unknown")
         assert result.exit_code == 2
         assert "gives no answer for unknown version 1: NOT_FOUND" in text_of(result)
+        short = asyncio.to_thread(menagerie_train, "evaluate", *arguments, *where, "--server-name", "moods")
+        assert "gives no answer for moods version 1: INVALID_ARGUMENT" in text_of(await short)
     result = menagerie_train("evaluate", *arguments, "--server", "127.0.0.1:1")
     assert result.exit_code == 2
     assert "the server 127.0.0.1:1 gives no answer for weather version 1: UNAVAILABLE" in text_of(result)

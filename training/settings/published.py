@@ -27,6 +27,8 @@ class EvaluateSettings(Settings):
     """HOST:PORT of a running server that has the model; it is asked the same, and the answers are compared."""
     server_name: str = ""
     """Name of the model on that server; default: that of the folder it lies in."""
+    server_tensors: bool = False
+    """Send images as tensors, too, for servers that know the Open Inference Protocol only; else as files."""
     server_ca: Path | None = None
     """PEM file of whom to trust, for a server that speaks TLS; a token is taken from MENAGERIE_TOKEN."""
     batch_size: int = Field(default=32, ge=1)

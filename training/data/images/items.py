@@ -41,6 +41,14 @@ class ImageItem:
         Image.fromarray(self.source).save(file, "PNG", compress_level=1)
         return file.getvalue()
 
+    def file(self) -> bytes:
+        """As `encoded`; of an image with a box what is in it, without loss."""
+        if self.box is None:
+            return self.encoded()
+        file = io.BytesIO()
+        self.decode().save(file, "PNG", compress_level=1)
+        return file.getvalue()
+
     def decode(self, resize: Resize | None = None) -> Image.Image:
         """The upright RGB image, cut to its box where it has one; at a reduced size, where `resize` allows that.
 

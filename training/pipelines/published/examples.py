@@ -70,6 +70,8 @@ class Examples:
     measure: Callable[[Run], Measured]
     sample: Tensors
     """Some inputs; of a model with state, a first step."""
+    files: Callable[[], Iterator[list[bytes]]] | None = None
+    """Images as users send them, in the batches that are measured."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,14 @@ def _images(
     pictures = EvaluationImages(_relabelled(images, task.labels, card.name), parts[name], task.resize)
     what = _describe(origin, images.sha256, name, f"{len(pictures)} images")
     sample, _ = next(pictures.batches(_SAMPLE))
-    return _classified(what, images.sha256, name, lambda: pictures.batches(batch_size), sample)
+    examples = _classified(what, images.sha256, name, lambda: pictures.batches(batch_size), sample)
+    return replace(examples, files=lambda: _files(pictures, batch_size))
+
+
+def _files(pictures: EvaluationImages, batch_size: int) -> Iterator[list[bytes]]:
+    items = [pictures.images.items[index] for index in pictures.indexes]
+    for start in range(0, len(items), batch_size):
+        yield [item.file() for item in items[start : start + batch_size]]
 
 
 def _texts(card: Card, origin: Card, settings: TextSettings, part: Part, batch_size: int) -> Examples:
