@@ -17,7 +17,7 @@ from training.evaluation.classification import ClassificationReport, classificat
 from training.evaluation.forecasts import forecast_report
 from training.export.text import text_tensor
 from training.pipelines.image.export import ImageData
-from training.pipelines.published.examples import AnySettings, one_path, settings_of
+from training.pipelines.published.of_card import AnySettings, one_path, settings_of
 from training.settings import ImageSettings
 from training.settings.series import SeriesSettings
 from training.settings.text import TextSettings

@@ -11,28 +11,29 @@ from rich.console import Console
 
 from training.errors import DataError, GateError
 from training.evaluation.estimates import Estimate, forecast_estimates
-from training.evaluation.intervals import conformal_half_widths
 from training.evaluation.weights import fit_class_weights, fit_forecast_weights
 from training.export.gate import BATCH_SIZES, check_batch_independence, check_metric, check_parity, publish_checked
 from training.export.joined import join_graphs, mean_run
-from training.export.provenance import now, software_versions
-from training.hashing import file_sha256
 from training.pipelines.published.evaluate import Published, compare, open_published
-from training.pipelines.published.examples import Examples, Measured, Part, read_examples, target_std
+from training.pipelines.published.examples import Examples, Measured, Part, read_examples
+from training.pipelines.published.joint_card import (
+    joint_golden,
+    joint_metrics,
+    joint_provenance,
+    joint_reference,
+    joint_task,
+)
+from training.pipelines.published.of_card import target_std
 from training.pipelines.published.together import check_together
 from training.runs import count_test_use, describe_uses
 from training.settings import EnsembleSettings
 from zoo.card import (
     UNKNOWN_TOKEN_RATE,
     Card,
-    ColumnStatistics,
-    Golden,
-    Provenance,
     SeriesTask,
     Task,
-    TextTask,
 )
-from zoo.golden import Run, Tensors, golden_inputs, output_name
+from zoo.golden import Run, Tensors, output_name
 from zoo.repository import ModelVersion, check_name
 from zoo.runtime import make_run, open_session
 
@@ -97,7 +98,7 @@ def ensemble(settings: EnsembleSettings, console: Console | None = None) -> Ense
     check_batch_independence(run, batches)
     singles = [test.measure(member) for member in runs]
     held_out, seen = _validate(run, validation)
-    task = _task(models, held_out)
+    task = joint_task(models, held_out)
     measured = _with_intervals(test.measure(run), task, card)
     name = measured.headline
     check_metric(name, test.measure(expected).estimates[name].value, measured.estimates[name].value)
@@ -106,11 +107,11 @@ def ensemble(settings: EnsembleSettings, console: Console | None = None) -> Ense
         description=settings.description or "mean of " + ", ".join(model.label for model in models),
         task=task,
         licence=settings.licence or "; ".join(dict.fromkeys(model.card.licence for model in models)),
-        provenance=_provenance(models, weights).model_copy(update={"test_uses": uses}),
-        test_metrics=_metrics(models, measured),
-        reference=_reference(card, seen),
+        provenance=joint_provenance(models, weights).model_copy(update={"test_uses": uses}),
+        test_metrics=joint_metrics(models, measured),
+        reference=joint_reference(card, seen),
         class_shares=card.class_shares,
-        golden=_golden(models, expected),
+        golden=joint_golden(models, expected),
     )
     published = publish_checked(joined, card, settings.output, settings.name, settings.version)
     members = tuple(
@@ -191,27 +192,6 @@ def _validate(run: Run, validation: Examples) -> tuple[Measured, NDArray[np.floa
     return measured, np.concatenate(rates).astype(np.float64)
 
 
-def _reference(card: Card, unknown: NDArray[np.float64]) -> dict[str, ColumnStatistics]:
-    """Of the inputs, which are the same for all models; but each text model has tokens of its own."""
-    if not isinstance(card.task, TextTask):
-        return card.reference
-    return {UNKNOWN_TOKEN_RATE: ColumnStatistics.of(unknown)} if len(unknown) else {}
-
-
-def _task(models: Sequence[Published], held_out: Measured) -> Task:
-    task = models[0].card.task
-    if isinstance(task, TextTask):
-        longest = max(model.card.task.max_tokens for model in models if isinstance(model.card.task, TextTask))
-        return task.model_copy(update={"max_tokens": longest})
-    if not isinstance(task, SeriesTask) or task.interval is None:
-        return task
-    widths = conformal_half_widths(held_out.outputs, task.interval.coverage)
-    if widths is None:
-        return task.model_copy(update={"interval": None})
-    rows = tuple(tuple(float(f"{value:.6g}") for value in row) for row in widths)
-    return task.model_copy(update={"interval": task.interval.model_copy(update={"half_widths": rows})})
-
-
 def _with_intervals(measured: Measured, task: Task, card: Card) -> Measured:
     """The coverage of the ensemble's own prediction intervals."""
     if not isinstance(task, SeriesTask):
@@ -219,60 +199,3 @@ def _with_intervals(measured: Measured, task: Task, card: Card) -> Measured:
     names = [target.name for target in task.targets]
     widths = np.array(task.interval.half_widths) if task.interval else None
     return replace(measured, estimates=forecast_estimates(measured.outputs, names, list(target_std(card)), widths))
-
-
-def _metrics(models: Sequence[Published], measured: Measured) -> dict[str, float]:
-    """Of the ensemble, and the simple answers that stand in all cards, since the test part is the same."""
-    if measured.report:
-        own = measured.report.metrics()
-    else:
-        own = {name: round(estimate.value, 5) for name, estimate in measured.estimates.items()}
-        own = {"test_windows": float(len(measured.outputs))} | own
-    first, *others = [model.card.test_metrics for model in models]
-    shared = {
-        name: value
-        for name, value in first.items()
-        if name not in own and all(metrics.get(name) == value for metrics in others)
-    }
-    return own | shared
-
-
-def _provenance(models: Sequence[Published], weights: Sequence[float]) -> Provenance:
-    """That of the first model, with the settings that all have in common, by which their split can be found again."""
-    first, *others = [model.card.provenance for model in models]
-    settings = {
-        name: value
-        for name, value in first.settings.items()
-        if all(name in other.settings and other.settings[name] == value for other in others)
-    }
-    if not isinstance(models[0].card.task, SeriesTask):
-        given = first.settings.get("split_seed")
-        settings["split_seed"] = first.seed if given is None else given
-    members = [
-        f"{weight:.4g} x {model.label} (sha256 {file_sha256(model.path)[:12]})"
-        for model, weight in zip(models, weights, strict=True)
-    ]
-    return first.model_copy(
-        update={
-            "created": now(),
-            "recipe": "python -m training ensemble",
-            "run": "",
-            "weights_source": " + ".join(members),
-            "versions": software_versions(),
-            "settings": settings,
-        }
-    )
-
-
-def _golden(models: Sequence[Published], expected: Run) -> Golden:
-    """The samples of the first model, with the answers that all give together."""
-    golden, task = models[0].card.golden, models[0].card.task
-    if not golden.samples:
-        return golden
-    answers = expected(golden_inputs(models[0].card))[output_name(task)]
-    samples = tuple(
-        sample.model_copy(update={"expected": tuple(float(value) for value in np.ravel(answer))})
-        for sample, answer in zip(golden.samples, answers, strict=True)
-    )
-    tolerances = [model.card.golden for model in models]
-    return Golden(samples=samples, atol=max(one.atol for one in tolerances), rtol=max(one.rtol for one in tolerances))

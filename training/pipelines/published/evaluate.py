@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,23 +10,22 @@ from typing import NamedTuple
 import numpy as np
 from rich.console import Console
 
-from training.errors import RemoteError, SettingsError
+from training.errors import SettingsError
 from training.evaluation.estimates import Estimate, block_length, difference_estimate
 from training.evaluation.significance import paired_difference
-from training.pipelines.published.examples import Columns, Examples, Measured, read_examples, split_of, target_std
+from training.pipelines.published.examples import Columns, Examples, Measured, read_examples
 from training.pipelines.published.limits import Check, check_limits, read_limits
-from training.remote import RemoteModel, remote_model
+from training.pipelines.published.of_card import split_of, target_std
+from training.pipelines.published.served import Remote, ask_server
 from training.runs import count_test_use, describe_uses
 from training.settings import EvaluateSettings
-from zoo.card import FORECAST, LOGITS, Card, SeriesTask
-from zoo.golden import Run, Tensors
+from zoo.card import Card, SeriesTask
 from zoo.package import read_card
 from zoo.repository import find_model
 from zoo.runtime import make_run, open_session
 
 _TIMED_RUNS, _TIMED_SECONDS = 100, 3.0
 """As many as there is time for."""
-_TOKEN = "MENAGERIE_TOKEN"
 
 
 @dataclass(frozen=True)
@@ -53,17 +50,6 @@ class Published:
         """Of the folder that it lies in; 0: it is no number."""
         folder = self.path.parent.name
         return int(folder) if folder.isdecimal() else 0
-
-
-@dataclass(frozen=True)
-class Remote:
-    """What a server answered to the same items."""
-
-    measured: Measured
-    largest_difference: float
-    """Of a probability, or of a forecast in its unit, from ONNX Runtime here."""
-    other_answers: int
-    """Items to which it names another class."""
 
 
 class Cost(NamedTuple):
@@ -125,7 +111,8 @@ def evaluate(settings: EvaluateSettings, console: Console | None = None) -> Eval
         console.print(describe_uses(uses), style="dim", highlight=False, soft_wrap=True)
     run = make_run(open_session(published.path))
     measured = examples.measure(run)
-    remote = _ask_server(settings, published, examples, measured) if settings.server else None
+    name = settings.server_name or published.name
+    remote = ask_server(settings, name, published.version, examples, measured) if settings.server else None
     other = _measure_other(settings, against, published.card, measured, console) if against else None
     cost = _cost(published, examples)
     checks: list[Check] = []
@@ -161,43 +148,6 @@ def _read(settings: EvaluateSettings, card: Card, console: Console, origin: Card
         skip_broken=settings.skip_broken,
         origin=origin,
     )
-
-
-def _ask_server(settings: EvaluateSettings, published: Published, examples: Examples, here: Measured) -> Remote:
-    name = settings.server_name or published.name
-    token = os.environ.get(_TOKEN, "")
-    with remote_model(settings.server, name, published.version, token=token, authorities=settings.server_ca) as model:
-        run = model.run if settings.server_tensors or examples.files is None else _as_files(model, examples.files())
-        there = examples.measure(_checked(run, here.outputs.shape[1:]))
-    answers = 0
-    if there.report and here.report:
-        answers = int((there.outputs.argmax(1) != here.outputs.argmax(1)).sum())
-    return Remote(there, float(np.abs(there.outputs - here.outputs).max()), answers)
-
-
-def _checked(run: Run, shape: tuple[int, ...]) -> Run:
-    """The same; an answer of another shape is that of another model."""
-
-    def checked(inputs: Tensors) -> Tensors:
-        outputs = run(inputs)
-        answer = outputs.get(LOGITS, outputs.get(FORECAST))
-        if answer is None or answer.shape[1:] != shape:
-            got = "none" if answer is None else list(answer.shape[1:])
-            raise RemoteError(
-                f"the server has another model of that name: {got} values of each item, not {list(shape)}"
-            )
-        return outputs
-
-    return checked
-
-
-def _as_files(model: RemoteModel, batches: Iterator[list[bytes]]) -> Run:
-    """Asks for the images of a batch as users do, with files, which the server decodes."""
-
-    def run(_: Tensors) -> Tensors:
-        return {LOGITS: np.log(np.maximum(model.classify(next(batches)), np.finfo(np.float32).tiny))}
-
-    return run
 
 
 def _measure_other(

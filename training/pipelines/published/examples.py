@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,23 +22,15 @@ from training.evaluation.estimates import Estimate, classifier_estimates, foreca
 from training.evaluation.forecasts import forecast_errors
 from training.export.text import text_tensor
 from training.hashing import file_sha256, manifest_hash
+from training.pipelines.published.labels import known_classes, relabelled
+from training.pipelines.published.of_card import SPLIT_SETTINGS, one_path, same_data, settings_of, target_std
 from training.pipelines.series.streamed import stream_errors
-from training.settings import ImageSettings, RunSettings, SeriesSettings, TextSettings
+from training.settings import ImageSettings, SeriesSettings, TextSettings
 from zoo.card import SERIES_INPUT, Card, ImageTask, SeriesTask, TextTask
 from zoo.golden import Run, Tensors, zero_state
 
 Part = Literal["auto", "train", "validation", "test", "all"]
 _SAMPLE = 8
-AnySettings = TypeVar("AnySettings", bound=RunSettings)
-SPLIT_SETTINGS = ("seed", "split_seed", "validation", "test", "validation_share", "test_share", "rows")
-"""Which items are in which part of the same data."""
-_READING = {
-    *SPLIT_SETTINGS,
-    *("skip_broken", "crop_to_boxes"),
-    *("text_column", "label_column", "label_names"),
-    *("window", "horizon", "time_column", "time_format", "step_seconds", "sentinels", "fill"),
-}
-"""All others may mean something else by now, or be gone."""
 
 
 @dataclass(frozen=True)
@@ -134,42 +126,6 @@ def read_examples(
             return _forecasts(card, origin, series, part, batch_size)
 
 
-def settings_of(card: Card, kind: type[AnySettings], **own: object) -> AnySettings:
-    """The settings of the run that made a model, as far as reading its data needs them; `own` go before them."""
-    kept = _READING & kind.model_fields.keys()
-    known = {name: value for name, value in card.provenance.settings.items() if name in kept}
-    return kind.model_validate({**known, "output": Path(), "name": card.name, **own})
-
-
-def split_of(card: Card) -> str:
-    """How the data of a model were split, in words; the same words mean the same parts of the same data."""
-    settings = card.provenance.settings
-    names = ("validation", "test") if isinstance(card.task, ImageTask) else ("validation_share", "test_share")
-    shares = ", ".join(f"{name} {settings.get(name)}" for name in names)
-    if isinstance(card.task, SeriesTask):
-        return f"{shares}, rows {settings.get('rows') or 'all'}"
-    seed = settings.get("split_seed")
-    return f"seed {card.provenance.seed if seed is None else seed}, {shares}"
-
-
-def target_std(card: Card) -> NDArray[np.float64]:
-    """Standard deviation of each target of a forecaster over its training part, [targets]; 1 where a card has none."""
-    assert isinstance(card.task, SeriesTask), "only forecasts have units. This is a bug."
-    names = [target.name for target in card.task.targets]
-    return np.array([card.reference[name].std if name in card.reference else 1.0 for name in names])
-
-
-def one_path(data: Sequence[Path]) -> Path:
-    """The only path that there is.
-
-    Raises:
-        SettingsError: there are several.
-    """
-    if len(data) != 1:
-        raise SettingsError(f"the data of this model are one folder or file; {len(data)} were given")
-    return data[0]
-
-
 def _given(**values: object) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
@@ -186,14 +142,14 @@ def _images(
         crop_to_boxes=settings.crop_to_boxes,
         console=console,
     )
-    if _same(origin, images.sha256):
+    if same_data(origin, images.sha256):
         split = split_images(images, validation=settings.validation, test=settings.test, seed=settings.seed_of_split)
         parts = split.parts()
     else:
         parts = {name: _of_part(images, name) for name in ("train", "validation", "test")}
     parts = {name: indexes for name, indexes in parts.items() if indexes} | {"all": tuple(range(len(images.items)))}
     name = _choose(origin, parts, part)
-    pictures = EvaluationImages(_relabelled(images, task.labels, card.name), parts[name], task.resize)
+    pictures = EvaluationImages(relabelled(images, task.labels, card.name), parts[name], task.resize)
     what = _describe(origin, images.sha256, name, f"{len(pictures)} images")
     sample, _ = next(pictures.batches(_SAMPLE))
     examples = _classified(what, images.sha256, name, lambda: pictures.batches(batch_size), sample)
@@ -219,11 +175,11 @@ def _texts(card: Card, origin: Card, settings: TextSettings, part: Part, batch_s
     if settings.validation_file is not None:
         held_out = read_texts([settings.validation_file], **columns)
         sha256 = manifest_hash([("data", sha256), ("validation", held_out.sha256)])
-    classes = _known_classes(texts.labels, card.task.labels, settings.label_names, card.name)
+    classes = known_classes(texts.labels, card.task.labels, settings.label_names, card.name)
     parts = {"all": TextPart(texts.texts, classes)}
-    if _same(origin, sha256):
+    if same_data(origin, sha256):
         split = read_text_parts(settings.model_copy(update={"label_names": ""}))
-        known = _known_classes(split.labels, card.task.labels, settings.label_names, card.name)
+        known = known_classes(split.labels, card.task.labels, settings.label_names, card.name)
         named = {"train": split.train, "validation": split.validation, "test": split.test}
         parts |= {
             name: TextPart(found.texts, tuple(known[label] for label in found.classes)) for name, found in named.items()
@@ -255,7 +211,7 @@ def _forecasts(card: Card, origin: Card, settings: SeriesSettings, part: Part, b
     assert isinstance(task, SeriesTask)
     file = settings.data
     sha256 = manifest_hash([(file.name, file_sha256(file))]) if file.is_file() else ""  # reading says what is missing
-    if _same(origin, sha256):
+    if same_data(origin, sha256):
         split = read_series_parts(settings)
         parts = {"train": split.train, "validation": split.validation, "test": split.test}
     else:
@@ -291,11 +247,6 @@ def _of_part(images: LabelledImages, name: str) -> tuple[int, ...]:
     return tuple(index for index, item in enumerate(images.items) if item.part == name)
 
 
-def _same(card: Card, sha256: str) -> bool:
-    """Whether these are the data that a model was trained on."""
-    return bool(sha256) and sha256 == card.provenance.data_sha256
-
-
 def _choose(card: Card, parts: Mapping[str, object], part: Part) -> str:
     if part == "auto":
         return "test" if "test" in parts else "all"
@@ -308,32 +259,6 @@ def _choose(card: Card, parts: Mapping[str, object], part: Part) -> str:
 
 
 def _describe(card: Card, sha256: str, name: str, count: str) -> str:
-    verb = "was" if _same(card, sha256) else "was not"
+    verb = "was" if same_data(card, sha256) else "was not"
     whose = f"the data that {card.name} {verb} trained on"
     return f"all of {whose}: {count}" if name == "all" else f"the {name} part of {whose}: {count}"
-
-
-def _relabelled(images: LabelledImages, labels: Sequence[str], model: str) -> LabelledImages:
-    """The same images, their classes in the order of a model."""
-    classes = _known_classes([images.classes[item.label] for item in images.items], labels, "", model)
-    items = tuple(replace(item, label=label) for item, label in zip(images.items, classes, strict=True))
-    return replace(images, items=items, classes=tuple(labels))
-
-
-def _known_classes(found: Sequence[str], labels: Sequence[str], names: str, model: str) -> tuple[int, ...]:
-    """The class of each item in the order of a model; `names` are those of the labels as its run published them."""
-    places = {label: place for place, label in enumerate(labels)}
-    distinct = sorted(set(found), key=_by_value)
-    if names and not places.keys() >= set(distinct) and len(distinct) == len(labels):
-        places = dict(zip(distinct, range(len(labels)), strict=True))
-    if unknown := [label for label in distinct if label not in places]:
-        raise DataError(f"the data have the label {unknown[0]!r}; {model!r} knows {', '.join(labels)}")
-    return tuple(places[label] for label in found)
-
-
-def _by_value(label: str) -> tuple[float, str]:
-    """Numbers by their value, before words, as in training."""
-    try:
-        return float(label), label
-    except ValueError:
-        return float("inf"), label

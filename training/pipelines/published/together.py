@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from training.errors import SettingsError
 from training.pipelines.published.evaluate import Published
-from training.pipelines.published.examples import split_of
+from training.pipelines.published.of_card import split_of
 from zoo.card import Card, ImageTask, SeriesTask, TextTask
 
 
