@@ -20,6 +20,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from training.data.order import ShuffledOrder
 from training.errors import FitError
 from training.fit import FitResult, fit, parameter_groups
+from training.fit.averaging import Averaging
 from training.fit.rates import rates_of_test, steepest_rate, with_rate
 from training.runs.run import make_run_folder
 from training.settings import FitSettings
@@ -261,3 +262,14 @@ def test_a_test_that_explodes_ends_and_groups_keep_their_ratios(tmp_path: Path) 
     assert history
     slow, fast = {"lr": 1e-4, "params": []}, {"lr": 1e-3, "params": []}
     assert [group["lr"] for group in with_rate([slow, fast], 20)] == [2e-3, 2e-2]
+
+
+def test_the_exponential_average_forgets_the_first_weights_sooner() -> None:
+    model = nn.Linear(1, 1)
+    average = Averaging(model, FitSettings(averaging="ema", ema_decay=0.999))
+    for value in (0.0, *[1.0] * 60):
+        nn.init.constant_(model.weight, value)
+        average.after_step(model)
+    averaged = average.model(model)
+    assert isinstance(averaged, nn.Linear)
+    assert float(averaged.weight) > 0.99  # with a decay of 0.999 from the start it would be 0.06

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -23,7 +26,7 @@ class Averaging(nn.Module):
         super().__init__()
         self.by_step = settings.averaging == "ema"
         self.first_epoch = int(_SWA_FROM * settings.epochs)
-        average = get_ema_multi_avg_fn(settings.ema_decay) if self.by_step else None  # type: ignore[no-untyped-call]
+        average = _ema(settings.ema_decay) if self.by_step else None
         self.averaged = AveragedModel(model, multi_avg_fn=average, use_buffers=True).requires_grad_(False)
 
     def after_step(self, model: nn.Module) -> None:
@@ -45,3 +48,13 @@ class Averaging(nn.Module):
     def model(self, trained: nn.Module) -> nn.Module:
         """The averaged model; before there is anything to average, the trained one."""
         return self.averaged.module if int(self.averaged.n_averaged) else trained
+
+
+def _ema(decay: float) -> Callable[[Any, Any, Any], None]:
+    """An exponential average that forgets the random weights of the first steps sooner, as timm does."""
+
+    def update(averages: Any, current: Any, steps: Any) -> None:
+        warm = min(decay, (1 + int(steps)) / (10 + int(steps)))
+        get_ema_multi_avg_fn(warm)(averages, current, steps)  # type: ignore[no-untyped-call]
+
+    return update
