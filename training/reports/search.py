@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -28,9 +29,9 @@ def print_search(search: Search, command: str, console: Console) -> None:
         console: to print to.
     """
     metric = _words(search.metric)
-    table = Table("", "trial", metric, "epochs", *(each.name for each in search.dimensions))
+    table = Table("", "trial", metric, "epochs", *(_words(each.name) for each in search.dimensions))
     for column in table.columns[1:]:
-        column.justify = "right"
+        column.justify, column.overflow = "right", "fold"
     for place, trial in enumerate(search.ranked, 1):
         as_given = search.first_as_given and trial.number == 1
         if place <= _SHOWN or as_given:
@@ -71,10 +72,7 @@ def _draw_course(search: Search, axes: Axes) -> None:
     axes.scatter([number for number, _ in done], scores, s=14, label="trained")
     best_so_far = [better(scores[: place + 1]) for place in range(len(scores))]
     axes.step([number for number, _ in done], best_so_far, where="post", color="tab:green", label="best so far")
-    given_up = [trial for trial in search.trials if trial.score is None and trial.steps]
-    if given_up:
-        last = [trial.steps[max(trial.steps)] for trial in given_up]
-        axes.scatter([trial.number for trial in given_up], last, s=14, marker="x", color="grey", label="given up")
+    _draw_given_up(search, lambda trial: trial.number, axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="trial", ylabel=f"validation {_words(search.metric)}")
     axes.legend()
@@ -87,19 +85,29 @@ def _draw_dimension(search: Search, dimension: Dimension, axes: Axes) -> None:
         value = trial.values[dimension.name]
         return float(str(value)) if is_range else dimension.bounds().index(value)
 
+    _draw_given_up(search, place, axes)
     found = [(place(trial), trial.score) for trial in search.ranked if trial.score is not None]
     axes.scatter([where for where, _ in found], [score for _, score in found], s=14)
     (where, best), *_ = found
     axes.scatter(where, best, s=60, facecolors="none", edgecolors="tab:red")
     if isinstance(dimension, Range) and dimension.log:
         axes.set_xscale("log")
+        axes.margins(x=0.03)
     if not is_range:
         axes.set_xticks(range(len(dimension.bounds())), [_shown(value) for value in dimension.bounds()])
     axes.set(xlabel=dimension.name, ylabel=f"validation {_words(search.metric)}")
 
 
+def _draw_given_up(search: Search, place: Callable[[Trial], float], axes: Axes) -> None:
+    """The last scores of those that were given up."""
+    given_up = [trial for trial in search.trials if trial.score is None and trial.steps]
+    if given_up:
+        last = [trial.steps[max(trial.steps)] for trial in given_up]
+        axes.scatter([place(trial) for trial in given_up], last, s=14, marker="x", color="grey", label="given up")
+
+
 def _shown(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _words(name: str) -> str:
