@@ -12,6 +12,13 @@ from training.settings import ImageSettings
 
 
 def prepare_backbone(settings: ImageSettings, classes: int, run: TrainingRun) -> tuple[Backbone, LoadReport | None]:
+    """The network with its initial weights, and what was loaded, which the run tells; see `load_backbone`."""
+    backbone, report = load_backbone(settings, classes)
+    run.say(*(report.lines() if report else ()))
+    return backbone, report
+
+
+def load_backbone(settings: ImageSettings, classes: int) -> tuple[Backbone, LoadReport | None]:
     """The network with its initial weights, and what was loaded.
 
     Raises:
@@ -28,6 +35,4 @@ def prepare_backbone(settings: ImageSettings, classes: int, run: TrainingRun) ->
         raise SettingsError("--mode scratch starts from random weights; pass --weights none, or --mode finetune")
     file = None if settings.weights == "pretrained" else Path(settings.weights)
     backbone = make_backbone(settings.backbone, classes, weights_file=file, image_size=settings.image_size)
-    report = load_weights(backbone, settings.weights)
-    run.say(*report.lines())
-    return backbone, report
+    return backbone, load_weights(backbone, settings.weights)

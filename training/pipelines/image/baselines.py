@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
 
 from training.data.images import EvaluationImages
 from training.errors import BackboneError
 from training.evaluation.logistic import Labelled, logistic_accuracy_on_features
 from training.models.backbones import Backbone, find_head
 from training.models.image import Head, ImageClassifier
-from training.pipelines.image.backbone import prepare_backbone
+from training.pipelines.image.backbone import load_backbone
 from training.pipelines.image.export import ImageData
 from training.pipelines.image.features import head_features
 from training.runs import TrainingRun
@@ -43,8 +42,7 @@ def image_baselines(data: ImageData, settings: ImageSettings, run: TrainingRun) 
 
 
 def _features(parts: list[EvaluationImages], settings: ImageSettings, run: TrainingRun) -> list[Labelled]:
-    quiet = TrainingRun(settings.model_copy(update={"resume": run.folder}), Console(quiet=True))
-    backbone, _ = prepare_backbone(settings, len(parts[0].images.classes), quiet)
+    backbone, _ = load_backbone(settings, len(parts[0].images.classes))
     return [_part_features(backbone, part, name, settings, run) for part, name in zip(parts, _NAMES, strict=True)]
 
 
