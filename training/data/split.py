@@ -40,7 +40,7 @@ def stratified_split(
         DataError: a class has too few items to be in every part.
         SettingsError: the shares leave nothing to train on.
     """
-    _check_shares(validation, test)
+    check_shares(validation, test)
     rng = np.random.default_rng(seed)
     parts: tuple[list[int], list[int], list[int]] = ([], [], [])
     for label in sorted(set(labels)):
@@ -58,7 +58,7 @@ def stratified_split(
         ):
             part.extend(chosen)
     train, held_out, last = (tuple(sorted(part)) for part in parts)
-    return Split(train, held_out, last, f"stratified by class, seed {seed}: {_counts(train, held_out, last)}")
+    return Split(train, held_out, last, f"stratified by class, seed {seed}: {count_parts(train, held_out, last)}")
 
 
 def chronological_split(count: int, *, validation: float, test: float) -> Split:
@@ -68,13 +68,13 @@ def chronological_split(count: int, *, validation: float, test: float) -> Split:
         DataError: there are too few items for the parts.
         SettingsError: the shares leave nothing to train on.
     """
-    _check_shares(validation, test)
+    check_shares(validation, test)
     sizes = [_part_size(count, share) for share in (validation, test)]
     first, second = count - sum(sizes), count - sizes[1]
     if first < 1:
         raise DataError(f"{count} item(s) cannot be cut into training, validation and test parts")
     parts = tuple(range(first)), tuple(range(first, second)), tuple(range(second, count))
-    return Split(*parts, f"chronological: {_counts(*parts)}")
+    return Split(*parts, f"chronological: {count_parts(*parts)}")
 
 
 def stratified_folds(
@@ -126,7 +126,12 @@ def _part_size(count: int, share: float) -> int:
     return max(1, round(count * share)) if share else 0
 
 
-def _check_shares(validation: float, test: float) -> None:
+def check_shares(validation: float, test: float) -> None:
+    """Refuse shares that leave nothing.
+
+    Raises:
+        SettingsError: they do.
+    """
     if min(validation, test) < 0 or validation + test >= 1:
         raise SettingsError(
             f"validation {validation:g} and test {test:g} of the data leave nothing to train on; "
@@ -134,5 +139,6 @@ def _check_shares(validation: float, test: float) -> None:
         )
 
 
-def _counts(train: Sequence[int], validation: Sequence[int], test: Sequence[int]) -> str:
+def count_parts(train: Sequence[int], validation: Sequence[int], test: Sequence[int]) -> str:
+    """How many items each part has, for people."""
     return f"{len(train)} train / {len(validation)} validation / {len(test)} test"

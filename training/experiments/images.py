@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from training.data.groups import class_folds
+from training.data.images import image_groups
 from training.data.images.readers import find_images
-from training.data.split import Split, stratified_folds
-from training.experiments.tasks import Validated, classifier_answers, classifier_metrics
+from training.data.split import Split
+from training.experiments.tasks import Validated, classifier_answers, classifier_metrics, describe_folds
 from training.export.image import torch_run
 from training.models.backbones import make_backbone
 from training.models.image import ImageClassifier
@@ -33,7 +35,7 @@ class ImageTask:
         file = None if settings.weights in ("none", "pretrained") else Path(settings.weights)
         classes = len(find_images(settings.data).classes)
         backbone = make_backbone(settings.backbone, classes, weights_file=file, image_size=settings.image_size)
-        chosen = {"data", "skip_broken", "crop_to_boxes", "validation", "test", "seed", "split_seed"}
+        chosen = {"data", "skip_broken", "crop_to_boxes", "validation", "test", "seed", "split_seed", "group"}
         key = (backbone.preprocessing.resize, settings.model_dump(include=chosen))
         if self._kept is None or self._kept[0] != key:
             self._kept = key, read_data(settings, backbone, run)
@@ -53,15 +55,18 @@ class ImageTask:
         run.say(found.summary(), style="yellow" if found.found else "")
         return replace(data, split=split)
 
-    def folds(self, data: ImageData, count: int, seed: int) -> list[ImageData]:
-        """Stratified by class."""
+    def folds(self, settings: ImageSettings, data: ImageData, count: int) -> list[ImageData]:
+        """Stratified by class; groups stay together."""
         pool, labels = sorted(data.split.train + data.split.validation), data.images.labels
-        folds = stratified_folds([labels[item] for item in pool], count, seed=seed, names=data.images.classes)
+        groups = image_groups(data.images, settings.group, pool)
+        folds = class_folds(
+            [labels[item] for item in pool], groups, count, seed=settings.seed, names=data.images.classes
+        )
         cut = []
         for number, fold in enumerate(folds, 1):
             held_out = tuple(pool[place] for place in fold)
             train = tuple(sorted(set(pool) - set(held_out)))
-            words = f"fold {number} of {count}, stratified by class, seed {seed}"
+            words = f"fold {number} of {count}, {describe_folds(settings)}"
             cut.append(replace(data, split=Split(train, held_out, data.split.test, words)))
         return cut
 

@@ -54,7 +54,7 @@ def kfold(settings: FoldSettings, task: Task[Any], console: Console | None = Non
     of_runs, run = experiment.of_runs, TrainingRun(experiment.of_runs, experiment.console)
     data = task.read(of_runs, run)
     scores: list[Score] = []
-    for number, fold in enumerate(task.folds(data, settings.folds, of_runs.seed), 1):
+    for number, fold in enumerate(task.folds(of_runs, data, settings.folds), 1):
         experiment.say(f"\nfold {number} of {settings.folds}", style="bold")
         scores.append(experiment.score(f"fold-{number}", of_runs, task.clean(of_runs, fold, run)))
         experiment.say(f"{scores[-1].headline} {scores[-1].value:.4f}")

@@ -43,7 +43,7 @@ class SeriesTask:
         """All of it: a stretch of time comes once."""
         return data
 
-    def folds(self, data: SeriesParts, count: int, seed: int) -> list[SeriesParts]:  # noqa: ARG002
+    def folds(self, settings: SeriesSettings, data: SeriesParts, count: int) -> list[SeriesParts]:  # noqa: ARG002
         """By rolling origin: each is validated on the time right after that which it is trained on."""
         past, horizon = data.train.window, data.train.horizon
         known = min(past, len(data.train_values))  # of the training part, at the beginning of the validation part

@@ -10,6 +10,7 @@ from training.evaluation.classification import ClassificationReport
 from training.fit import FitResult
 from training.runs import TrainingRun
 from training.settings import RunSettings
+from training.settings.classifier import ClassifierSettings
 
 LOWER_IS_BETTER = frozenset({"log_loss", "mae_scaled", "mse_scaled"})
 """Metrics that are errors; all others are shares of what is right."""
@@ -55,7 +56,7 @@ class Task(Protocol[SettingsOfTask]):
             DataError: there are near-duplicates, and the settings refuse them.
         """
 
-    def folds(self, data: Any, count: int, seed: int) -> list[Any]:
+    def folds(self, settings: SettingsOfTask, data: Any, count: int) -> list[Any]:
         """The same data split otherwise: what is not of the test part, each time with another validation part.
 
         Raises:
@@ -85,3 +86,9 @@ def classifier_answers(report: ClassificationReport, names: Sequence[str], label
         }
         for name, truth, answer, probability in zip(names, report.targets, given, sure, strict=True)
     ]
+
+
+def describe_folds(settings: ClassifierSettings) -> str:
+    """How the folds of a classifier are cut, for people."""
+    groups = f" and by the groups of {settings.group}" if settings.group else ""
+    return f"stratified by class{groups}, seed {settings.seed}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from training.data.split import stratified_folds
+from training.data.groups import class_folds
 from training.data.texts.parts import TextPart, TextParts, read_text_parts
-from training.experiments.tasks import Validated, classifier_answers, classifier_metrics
+from training.experiments.tasks import Validated, classifier_answers, classifier_metrics, describe_folds
 from training.export.text import make_torch_run
 from training.pipelines.duplicates import treat_text_duplicates
 from training.pipelines.text import report_on, train_classifier
@@ -40,18 +40,20 @@ class TextTask:
         run.say(found.summary(), style="yellow" if found.found else "")
         return cleaned
 
-    def folds(self, data: TextParts, count: int, seed: int) -> list[TextParts]:
-        """Stratified by class."""
+    def folds(self, settings: TextSettings, data: TextParts, count: int) -> list[TextParts]:
+        """Stratified by class; groups stay together."""
         texts = data.train.texts + data.validation.texts
         classes = data.train.classes + data.validation.classes
+        groups = data.train.groups + data.validation.groups
 
         def take(places: Sequence[int]) -> TextPart:
             return TextPart(tuple(texts[place] for place in places), tuple(classes[place] for place in places))
 
         cut = []
-        for number, fold in enumerate(stratified_folds(classes, count, seed=seed, names=data.labels), 1):
+        folds = class_folds(classes, groups, count, seed=settings.seed, names=data.labels)
+        for number, fold in enumerate(folds, 1):
             others = sorted(set(range(len(texts))) - set(fold))
-            words = f"fold {number} of {count}, stratified by class, seed {seed}"
+            words = f"fold {number} of {count}, {describe_folds(settings)}"
             cut.append(replace(data, train=take(others), validation=take(fold), split=words))
         return cut
 

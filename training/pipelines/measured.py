@@ -83,7 +83,9 @@ def read_held_out(card: Card, data: Sequence[Path], console: Console) -> HeldOut
                 console=console,
             )
             _check_hash(card, found.sha256)
-            split = split_images(found, validation=images.validation, test=images.test, seed=images.seed_of_split)
+            split = split_images(
+                found, validation=images.validation, test=images.test, seed=images.seed_of_split, group=images.group
+            )
             parts = ImageData(found, split, resize)
             inputs, _ = next(iter(parts.part(split.validation or split.test).batches(_SAMPLE)))
             return HeldOut(lambda run: _classifier_score(parts.report(run, split.test)), inputs, parts)

@@ -19,6 +19,9 @@ class ClassifierSettings(RunSettings):
     split_seed: int | None = Field(default=None, ge=0)
     """Seed of the split alone, for runs with different seeds on one split, such as those of an ensemble; default: the
     seed."""
+    group: str = ""
+    """Keep in one part what belongs together, such as all photographs of a patient: a column of the table, or for
+    images a regular expression whose parentheses find the group in the path, such as "patient([0-9]+)"."""
     duplicates: DuplicatePolicy = "report"
     """What to do about items that are nearly the same as one of the test or the validation part: report them, drop them
     from the parts that the model is made with, or stop with an error."""

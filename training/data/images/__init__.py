@@ -2,7 +2,7 @@
 
 from training.data.images.datasets import EvaluationImages, TrainingImages
 from training.data.images.items import ImageItem, ImageListing
-from training.data.images.reading import LabelledImages, read_images, split_images
+from training.data.images.reading import LabelledImages, image_groups, read_images, split_images
 from training.data.images.statistics import channel_statistics
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "LabelledImages",
     "TrainingImages",
     "channel_statistics",
+    "image_groups",
     "read_images",
     "split_images",
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +33,8 @@ class ImageItem:
     """Where the data set itself puts it."""
     box: Box | None = None
     """Where in the image its object is."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """What else a table says about it."""
 
     def encoded(self) -> bytes:
         """The bytes of an image file, what a client would send."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,9 +19,10 @@ from rich.console import Console
 from rich.progress import track
 from torchvision.transforms import v2
 
+from training.data.groups import find_groups, split_classes
 from training.data.images.items import ImageItem, ImageListing
 from training.data.images.readers import find_images
-from training.data.split import Split, stratified_split
+from training.data.split import Split, count_parts
 from training.errors import DataError
 from training.hashing import manifest_hash
 from zoo.card import Resize
@@ -91,16 +93,26 @@ def read_images(
     )
 
 
-def split_images(images: LabelledImages, *, validation: float, test: float, seed: int) -> Split:
-    """Split by class; a validation or test part that the data set itself has is taken as it is.
+def split_images(images: LabelledImages, *, validation: float, test: float, seed: int, group: str = "") -> Split:
+    """Split by class, and by group where there are groups; a validation or test part that the data set itself has is
+    taken as it is.
+
+    Args:
+        images: all of them.
+        validation: share of the validation part.
+        test: share of the test part.
+        seed: of the random choice.
+        group: rule of `find_groups`; empty: there are no groups.
 
     Raises:
-        DataError: a class has too few images.
+        DataError: a class has too few images, or there are too few groups.
+        SettingsError: the rule is no rule.
     """
     given = {name: _of_part(images, name) for name in ("validation", "test")}
     pool = [index for index, item in enumerate(images.items) if item.part in (None, "train")]
-    split = stratified_split(
+    split = split_classes(
         [images.items[index].label for index in pool],
+        image_groups(images, group, pool),
         validation=0 if given["validation"] else validation,
         test=0 if given["test"] else test,
         seed=seed,
@@ -108,10 +120,16 @@ def split_images(images: LabelledImages, *, validation: float, test: float, seed
     )
     train, held_out, last = (tuple(pool[index] for index in part) for part in split.parts().values())
     held_out, last = given["validation"] or held_out, given["test"] or last
-    counts = f"{len(train)} train / {len(held_out)} validation / {len(last)} test"
     own = ", ".join(name for name, indexes in given.items() if indexes)
     source = f" (the data set's own: {own})" if own else ""
-    return Split(train, held_out, last, f"stratified by class, seed {seed}: {counts}{source}")
+    how, _, _ = split.description.rpartition(":")
+    return Split(train, held_out, last, f"{how}: {count_parts(train, held_out, last)}{source}")
+
+
+def image_groups(images: LabelledImages, rule: str, indexes: Sequence[int]) -> tuple[str, ...]:
+    """The groups of some images, none without a rule; errors as of `find_groups`."""
+    items = [images.items[index] for index in indexes]
+    return find_groups(rule, [item.name for item in items], [item.columns for item in items]) if rule else ()
 
 
 def _of_part(images: LabelledImages, part: str) -> tuple[int, ...]:

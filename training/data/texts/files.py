@@ -28,6 +28,8 @@ class LabelledTexts:
     """As written in the files."""
     skipped: int
     """Rows that were left out because their text is empty."""
+    groups: tuple[str, ...]
+    """What belongs together; empty where nobody asked."""
     sha256: str
     """Over the files, see `training.hashing.manifest_hash`."""
 
@@ -60,7 +62,11 @@ class LabelledTexts:
 
 
 def read_texts(
-    paths: Sequence[Path], *, text_column: str | None = None, label_column: str | None = None
+    paths: Sequence[Path],
+    *,
+    text_column: str | None = None,
+    label_column: str | None = None,
+    group_column: str = "",
 ) -> LabelledTexts:
     """Read and concatenate files.
 
@@ -71,15 +77,17 @@ def read_texts(
         paths: UTF-8 files.
         text_column: name of the column of texts; None: the first of TEXT_COLUMNS that the file has.
         label_column: name of the column of labels; None: the first of LABEL_COLUMNS that the file has.
+        group_column: name of the column that says what belongs together; empty: none.
 
     Raises:
         DataError: a file cannot be read or understood; the text names file and line.
     """
     texts: list[str] = []
     labels: list[str] = []
+    groups: list[str] = []
     skipped = 0
     for path in paths:
-        for line, text, label in _read_pairs(path, text_column, label_column):
+        for line, text, label, group in _read_rows_of(path, text_column, label_column, group_column):
             if not label:
                 raise DataError(f"{path}, line {line}: the label is missing; add it or remove the line")
             if not text.strip():
@@ -87,10 +95,12 @@ def read_texts(
                 continue
             texts.append(_prepared(path, line, text))
             labels.append(label)
+            if group_column:
+                groups.append(_checked_group(path, line, group, group_column))
     if not texts:
         raise DataError(f"no texts in {', '.join(str(path) for path in paths) or 'no files'}")
     digest = manifest_hash((path.name, file_sha256(path)) for path in paths)
-    return LabelledTexts(tuple(texts), tuple(labels), skipped, digest)
+    return LabelledTexts(tuple(texts), tuple(labels), skipped, tuple(groups), digest)
 
 
 def _prepared(path: Path, line: int, text: str) -> str:
@@ -100,24 +110,37 @@ def _prepared(path: Path, line: int, text: str) -> str:
         raise DataError(f"{path}, line {line}: {exc}") from exc
 
 
-def _read_pairs(path: Path, text_column: str | None, label_column: str | None) -> Iterator[tuple[int, str, str]]:
-    """Line number, text and label of each row."""
+def _checked_group(path: Path, line: int, group: str, column: str) -> str:
+    if not group:
+        raise DataError(f"{path}, line {line}: nothing in the column {column!r}, which says what belongs together")
+    return group
+
+
+def _read_rows_of(
+    path: Path, text_column: str | None, label_column: str | None, group_column: str
+) -> Iterator[tuple[int, str, str, str]]:
+    """Line number, text, label and group of each row."""
     rows = _read_rows(path)
     first_line, first = next(rows, (0, []))
     if not first:
         raise DataError(f"{path} is empty")
     columns = _find_columns(path, first, text_column, label_column)
+    group_index = None
     if columns is None:
+        if group_column:
+            raise DataError(f"{path} has no header, so no column {group_column!r} for --group")
         text_index, label_index, width = 0, 1, 2
         rows = _chain((first_line, first), rows)
     else:
         (text_index, label_index), width = columns, len(first)
+        group_index = _find(path, [cell.strip() for cell in first], group_column or None, ())
     for line, row in rows:
         if len(row) != width:
             raise DataError(
                 f"{path}, line {line}: {len(row)} columns where {width} were expected{_advice(path, width)}"
             )
-        yield line, row[text_index], row[label_index].strip()
+        group = "" if group_index is None else row[group_index].strip()
+        yield line, row[text_index], row[label_index].strip(), group
 
 
 def _find_columns(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.data.split import stratified_split
+from training.data.groups import split_classes
 from training.data.texts.files import LabelledTexts, read_texts
 from training.errors import SettingsError
 from training.hashing import manifest_hash
@@ -20,6 +20,8 @@ class TextPart:
 
     texts: tuple[str, ...]
     classes: tuple[int, ...]
+    groups: tuple[str, ...] = ()
+    """What belongs together, where anybody asked."""
 
 
 @dataclass(frozen=True)
@@ -48,28 +50,32 @@ def read_text_parts(settings: TextSettings) -> TextParts:
     labels = _publish_names(settings.label_names, found)
     classes = texts.classes(found)
     given = None if settings.validation_file is None else _read(settings, [settings.validation_file])
-    split = stratified_split(
+    split = split_classes(
         classes,
+        texts.groups,
         validation=settings.validation_share if given is None else 0.0,
         test=settings.test_share,
         seed=settings.seed_of_split,
         names=labels,
     )
-    parts = {name: _take(texts.texts, classes, rows) for name, rows in split.parts().items()}
+    parts = {name: _take(texts, classes, rows) for name, rows in split.parts().items()}
     description, sha256 = split.description, texts.sha256
     if given is not None and settings.validation_file is not None:
-        parts["validation"] = TextPart(given.texts, given.classes(found))
+        parts["validation"] = TextPart(given.texts, given.classes(found), given.groups)
         description += f"; {len(given.texts)} validation from {settings.validation_file.name}"
         sha256 = manifest_hash([("data", sha256), ("validation", given.sha256)])
     return TextParts(labels, **parts, split=description, sha256=sha256, summary=_summary(texts, labels, classes))
 
 
 def _read(settings: TextSettings, paths: Sequence[Path]) -> LabelledTexts:
-    return read_texts(paths, text_column=settings.text_column, label_column=settings.label_column)
+    return read_texts(
+        paths, text_column=settings.text_column, label_column=settings.label_column, group_column=settings.group
+    )
 
 
-def _take(texts: Sequence[str], classes: Sequence[int], rows: Sequence[int]) -> TextPart:
-    return TextPart(tuple(texts[row] for row in rows), tuple(classes[row] for row in rows))
+def _take(texts: LabelledTexts, classes: Sequence[int], rows: Sequence[int]) -> TextPart:
+    groups = tuple(texts.groups[row] for row in rows) if texts.groups else ()
+    return TextPart(tuple(texts.texts[row] for row in rows), tuple(classes[row] for row in rows), groups)
 
 
 def _publish_names(label_names: str, found: tuple[str, ...]) -> tuple[str, ...]:

@@ -155,7 +155,9 @@ def read_data(settings: ImageSettings, backbone: Backbone, run: TrainingRun) -> 
         console=run.console,
     )
     run.say(*(f"skipped {line}" for line in images.skipped), style="yellow")
-    split = split_images(images, validation=settings.validation, test=settings.test, seed=settings.seed_of_split)
+    split = split_images(
+        images, validation=settings.validation, test=settings.test, seed=settings.seed_of_split, group=settings.group
+    )
     run.say(f"{len(images.items)} images, {split.description}; sha256 {images.sha256[:12]}")
     return ImageData(images, split, resize)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -143,7 +144,13 @@ def _images(
         console=console,
     )
     if same_data(origin, images.sha256):
-        split = split_images(images, validation=settings.validation, test=settings.test, seed=settings.seed_of_split)
+        split = split_images(
+            images,
+            validation=settings.validation,
+            test=settings.test,
+            seed=settings.seed_of_split,
+            group=settings.group,
+        )
         parts = split.parts()
     else:
         parts = {name: _of_part(images, name) for name in ("train", "validation", "test")}
@@ -169,11 +176,11 @@ def _texts(card: Card, origin: Card, settings: TextSettings, part: Part, batch_s
             f"{origin.name!r} was validated on a file of its own; name it with --validation-file, so that the "
             "test part can be found again, or take --part all of other data"
         )
-    columns = {"text_column": settings.text_column, "label_column": settings.label_column}
-    texts = read_texts(settings.data, **columns)
+    read = partial(read_texts, text_column=settings.text_column, label_column=settings.label_column)
+    texts = read(settings.data)
     sha256 = texts.sha256
     if settings.validation_file is not None:
-        held_out = read_texts([settings.validation_file], **columns)
+        held_out = read([settings.validation_file])
         sha256 = manifest_hash([("data", sha256), ("validation", held_out.sha256)])
     classes = known_classes(texts.labels, card.task.labels, settings.label_names, card.name)
     parts = {"all": TextPart(texts.texts, classes)}

@@ -14,7 +14,7 @@ from training.settings import RunSettings
 from zoo.card import Card, ImageTask, SeriesTask
 
 AnySettings = TypeVar("AnySettings", bound=RunSettings)
-SPLIT_SETTINGS = ("seed", "split_seed", "validation", "test", "validation_share", "test_share", "rows")
+SPLIT_SETTINGS = ("seed", "split_seed", "group", "validation", "test", "validation_share", "test_share", "rows")
 """Which items are in which part of the same data."""
 _READING = {
     *SPLIT_SETTINGS,

@@ -43,17 +43,22 @@ def read_table(path: Path) -> ImageListing:
     path_column = _find(path, header, PATH_COLUMNS, "path")
     label_column = _find(path, header, LABEL_COLUMNS, "label")
     part_column = next((name for name in header if name.lower() in PART_COLUMNS), None)
-    rows: list[tuple[str, str, GivenPart | None]] = []
+    rows: list[tuple[str, str, GivenPart | None, dict[str, str]]] = []
     for row in reader:
         name, label = ((row[column] or "").strip() for column in (path_column, label_column))
         if not name or not label:
             raise DataError(f"{path}, line {reader.line_num}: the {'label' if name else 'path'} is missing")
         if not (path.parent / name).is_file():
             raise DataError(f"{path}, line {reader.line_num}: there is no file {path.parent / name}")
-        rows.append((name, label, _part(path, reader.line_num, row[part_column] if part_column else "")))
-    classes = _sorted({label for _, label, _ in rows})
+        part = _part(path, reader.line_num, row[part_column] if part_column else "")
+        others = {column: (row[column] or "").strip() for column in header if column not in (path_column, label_column)}
+        rows.append((name, label, part, others))
+    classes = _sorted({label for _, label, _, _ in rows})
     index = {name: number for number, name in enumerate(classes)}
-    items = [ImageItem(Path(name).as_posix(), index[label], path.parent / name, part) for name, label, part in rows]
+    items = [
+        ImageItem(Path(name).as_posix(), index[label], path.parent / name, part, columns=columns)
+        for name, label, part, columns in rows
+    ]
     return ImageListing(tuple(items), classes)
 
 
