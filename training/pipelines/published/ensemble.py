@@ -65,6 +65,19 @@ class Ensemble:
     """The test part, for people."""
 
 
+@dataclass(frozen=True)
+class _Joined:
+    """A graph that passed the gate."""
+
+    onnx_bytes: bytes
+    run: Run
+    members: Sequence[Run]
+    """The models by themselves."""
+    expected: Run
+    """The mean of these."""
+    parity: float
+
+
 def ensemble(settings: EnsembleSettings, console: Console | None = None) -> Ensemble:
     """Join, weigh, measure on the test part, gate and publish.
 
@@ -88,20 +101,13 @@ def ensemble(settings: EnsembleSettings, console: Console | None = None) -> Ense
     split = card.provenance.split
     uses = count_test_use(settings.runs, test.sha256, split, "ensemble of " + ", ".join(m.label for m in models))
     console.print(describe_uses(uses), style="dim", highlight=False, soft_wrap=True)
-    graphs = [model.path.read_bytes() for model in models]
-    runs = [make_run(open_session(graph)) for graph in graphs]
-    outputs = _outputs(card.task, runs, test.sample)
-    joined = join_graphs(graphs, weights, outputs)
-    expected, run = mean_run(runs, weights, outputs), make_run(open_session(joined))
-    batches = [_batch(test.sample, size) for size in BATCH_SIZES]
-    parity = check_parity(expected, run, batches)
-    check_batch_independence(run, batches)
-    singles = [test.measure(member) for member in runs]
-    held_out, seen = _validate(run, validation)
+    joined = _join(models, weights, test.sample)
+    singles = [test.measure(member) for member in joined.members]
+    held_out, seen = _validate(joined.run, validation)
     task = joint_task(models, held_out)
-    measured = _with_intervals(test.measure(run), task, card)
+    measured = _with_intervals(test.measure(joined.run), task, card)
     name = measured.headline
-    check_metric(name, test.measure(expected).estimates[name].value, measured.estimates[name].value)
+    check_metric(name, test.measure(joined.expected).estimates[name].value, measured.estimates[name].value)
     card = Card(
         name=settings.name,
         description=settings.description or "mean of " + ", ".join(model.label for model in models),
@@ -111,14 +117,14 @@ def ensemble(settings: EnsembleSettings, console: Console | None = None) -> Ense
         test_metrics=joint_metrics(models, measured),
         reference=joint_reference(card, seen),
         class_shares=card.class_shares,
-        golden=joint_golden(models, expected),
+        golden=joint_golden(models, joined.expected),
     )
-    published = publish_checked(joined, card, settings.output, settings.name, settings.version)
+    published = publish_checked(joined.onnx_bytes, card, settings.output, settings.name, settings.version)
     members = tuple(
         Member(model, weight, single, *compare(measured, single, card))
         for model, weight, single in zip(models, weights, singles, strict=True)
     )
-    return Ensemble(published, card, measured, members, parity, test.what)
+    return Ensemble(published, card, measured, members, joined.parity, test.what)
 
 
 def _read(settings: EnsembleSettings, card: Card, part: Part, console: Console) -> Examples:
@@ -166,6 +172,18 @@ def _fit(measured: Sequence[Measured], card: Card) -> NDArray[np.float64]:
         )
     std = target_std(card)
     return fit_forecast_weights(np.stack([(one.outputs / std).ravel() for one in measured]).astype(np.float64))
+
+
+def _join(models: Sequence[Published], weights: Sequence[float], sample: Tensors) -> _Joined:
+    """The joined graph, through the gate."""
+    graphs = [model.path.read_bytes() for model in models]
+    members = [make_run(open_session(graph)) for graph in graphs]
+    outputs = _outputs(models[0].card.task, members, sample)
+    onnx_bytes = join_graphs(graphs, weights, outputs)
+    expected, run = mean_run(members, weights, outputs), make_run(open_session(onnx_bytes))
+    batches = [_batch(sample, size) for size in BATCH_SIZES]
+    check_batch_independence(run, batches)
+    return _Joined(onnx_bytes, run, members, expected, check_parity(expected, run, batches))
 
 
 def _outputs(task: Task, runs: Sequence[Run], sample: Tensors) -> list[str]:
