@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from training.data.images import EvaluationImages
-from training.errors import BackboneError
+from training.errors import TrainingError
 from training.evaluation.logistic import Labelled, logistic_accuracy_on_features
 from training.models.backbones import Backbone, find_head
 from training.models.image import Head, ImageClassifier
@@ -36,7 +36,7 @@ def image_baselines(data: ImageData, settings: ImageSettings, run: TrainingRun) 
         if settings.weights != "none":
             accuracy = logistic_accuracy_on_features(*_features(parts, settings, run))
             return baselines | {"logistic_regression_on_features": accuracy}
-    except BackboneError as exc:
+    except TrainingError as exc:  # after a whole training, this must not end the run
         run.say(f"logistic regression is on pixels: {exc}", style="yellow")
     return baselines | {"logistic_regression_on_pixels": logistic_accuracy_on_features(*map(_pixels, parts))}
 
