@@ -69,20 +69,23 @@ def test_graph_equals_torch_and_the_batch_changes_nothing(runs: tuple[Run, Run],
         np.testing.assert_allclose(together[name], alone, atol=1e-5)
 
 
+PAIRS: dict[str, object] = {"embedding_size": 6, "ngrams": 2, "buckets": 50}
 NETWORKS: dict[str, dict[str, object]] = {
-    "convolution": {"network": "convolution", "convolutions": 3},
-    "convolution and GRU": {"network": "convolution_recurrent", "kernel": 5, "bidirectional": False},
-    "reversed LSTM": {"cell": "lstm", "bidirectional": False, "reverse": True, "layers": 2},
+    "convolution": PAIRS | {"network": "convolution", "convolutions": 3},
+    "convolution and GRU": PAIRS | {"network": "convolution_recurrent", "kernel": 5, "bidirectional": False},
+    "reversed LSTM": PAIRS | {"cell": "lstm", "bidirectional": False, "reverse": True, "layers": 2},
+    "one-hot": {"one_hot": True, "network": "convolution_recurrent"},
 }
 
 
 @pytest.fixture(scope="module", params=NETWORKS.values(), ids=NETWORKS)
 def network_runs(request: pytest.FixtureRequest) -> tuple[Run, Run]:
-    """Each kind of network in torch and in ONNX Runtime, over characters and their 2-grams."""
+    """Each kind of network in torch and in ONNX Runtime, over characters and their 2-grams, or over hashed 3-grams."""
     tokenizer = learn_tokenizer(SENTENCES, "characters", max_tokens=MAX_TOKENS, max_vocabulary=30, min_count=1)
+    if "one_hot" in request.param:
+        tokenizer = Tokenizer("character_ngrams", (), MAX_TOKENS, length=3, buckets=17)
     torch.manual_seed(0)
-    sizes = {"embedding_size": 6, "hidden_size": 5, "ngrams": 2, "buckets": 50}
-    network = TextClassifier(tokenizer.size, 4, **sizes, **request.param).eval()
+    network = TextClassifier(tokenizer.size, 4, hidden_size=5, **request.param).eval()
     return make_torch_run(network, tokenizer), make_run(open_session(export_text(network, tokenizer)))
 
 
@@ -90,25 +93,6 @@ def network_runs(request: pytest.FixtureRequest) -> tuple[Run, Run]:
 @given(texts=st.lists(ANY_TEXT, min_size=1, max_size=5))
 def test_every_kind_of_network_equals_torch(network_runs: tuple[Run, Run], texts: list[str]) -> None:
     torch_run, onnx_run = network_runs
-    together = onnx_run(text_tensor(texts))["logits"]
-    np.testing.assert_allclose(together, torch_run(text_tensor(texts))["logits"], atol=1e-5)
-    alone = np.concatenate([onnx_run(text_tensor([text]))["logits"] for text in texts])
-    np.testing.assert_allclose(together, alone, atol=1e-5)
-
-
-@pytest.fixture(scope="module")
-def one_hot_runs() -> tuple[Run, Run]:
-    """A network of one-hot n-grams in torch and in ONNX Runtime."""
-    torch.manual_seed(0)
-    tokenizer = Tokenizer("character_ngrams", (), MAX_TOKENS, length=3, buckets=17)
-    network = TextClassifier(tokenizer.size, 3, one_hot=True, network="convolution_recurrent", hidden_size=5).eval()
-    return make_torch_run(network, tokenizer), make_run(open_session(export_text(network, tokenizer)))
-
-
-@settings(max_examples=25, deadline=None)
-@given(texts=st.lists(ANY_TEXT, min_size=1, max_size=5))
-def test_one_hot_tokens_equal_torch(one_hot_runs: tuple[Run, Run], texts: list[str]) -> None:
-    torch_run, onnx_run = one_hot_runs
     together = onnx_run(text_tensor(texts))["logits"]
     np.testing.assert_allclose(together, torch_run(text_tensor(texts))["logits"], atol=1e-5)
     alone = np.concatenate([onnx_run(text_tensor([text]))["logits"] for text in texts])
