@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from training.data.order import set_epoch
+from training.errors import FitError
 from training.fit.module import FitModule
 from training.fit.optimizer import ParameterGroup
 
@@ -61,6 +62,9 @@ def find_rate(test: RangeTest, train: DataLoader[Any], trainer_options: dict[str
 
     Writes the losses to `rates.json` and a drawing, `rates.png`, in the run folder of the test; where they are already,
     it was done before.
+
+    Raises:
+        FitError: they cannot be written.
     """
     kept = test.run_folder / RATES_FILE
     if kept.is_file():
@@ -81,11 +85,10 @@ def find_rate(test: RangeTest, train: DataLoader[Any], trainer_options: dict[str
     test.model.load_state_dict(before)
     test.model.zero_grad(set_to_none=True)
     found = steepest_rate(test.losses)
-    rates = rates_of_test()[: len(test.losses)].tolist()
-    test.run_folder.mkdir(parents=True, exist_ok=True)
-    draw_rates(test.losses, found, test.run_folder / RATES_FIGURE)
-    losses = [loss if math.isfinite(loss) else None for loss in test.losses]
-    kept.write_text(json.dumps({"found": found, "rates": rates, "losses": losses}), encoding="utf-8")
+    try:
+        _write(test.losses, found, kept)
+    except OSError as exc:
+        raise FitError(f"{kept} cannot be written ({exc}); make room and begin again") from exc
     return found
 
 
@@ -120,6 +123,16 @@ def steepest_rate(losses: Sequence[float]) -> float | None:
         return None
     slopes = np.gradient(smooth[: lowest + 1])[_NEIGHBOURS // 2 :]  # steps are equal in the logarithm
     return float(rates_of_test()[_NEIGHBOURS // 2 + int(slopes.argmin())])
+
+
+def _write(losses: Sequence[float], found: float | None, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw_rates(losses, found, path.with_name(RATES_FIGURE))
+    rates = rates_of_test()[: len(losses)].tolist()
+    finite = [loss if math.isfinite(loss) else None for loss in losses]
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps({"found": found, "rates": rates, "losses": finite}), encoding="utf-8")
+    partial.replace(path)
 
 
 def draw_rates(losses: Sequence[float], found: float | None, path: Path) -> None:

@@ -49,6 +49,8 @@ class ExperimentSettings(Settings):
 class FoldSettings(ExperimentSettings):
     """Settings of `python -m training kfold`."""
 
+    help_panel: ClassVar[str] = "Folds"
+
     folds: int = Field(default=5, ge=2, le=100)
     """Trainings; each leaves out another part of the data to be validated on."""
     name: str = "kfold"
@@ -69,6 +71,8 @@ class SeriesFoldSettings(FoldSettings, SeriesSettings):
 
 class AblationSettings(ExperimentSettings):
     """Settings of `python -m training ablate`."""
+
+    help_panel: ClassVar[str] = "Ablation"
 
     without: list[str] = Field(min_length=1)
     """What to leave out, one at a time; repeat the option for several. SETTING becomes what stands for nothing (no,
@@ -95,6 +99,7 @@ class SeriesAblationSettings(AblationSettings, SeriesSettings):
 class SearchSettings(ExperimentSettings):
     """Settings of `python -m training tune`."""
 
+    help_panel: ClassVar[str] = "Search"
     changed_by_resume: ClassVar[frozenset[str]] = frozenset({"trials", "hours"})
 
     search: list[str] = Field(default=[])
