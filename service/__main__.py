@@ -7,10 +7,10 @@ import os
 import sys
 
 from service.cpus import available_cpus
-from service.memory import limit_heaps
+from service.memory import set_up_heaps
 
 # The modules below load numpy, which starts threads: the heaps are limited before there are any, or not at all.
-limit_heaps(available_cpus())
+set_up_heaps(available_cpus())
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the server multiplies no matrices outside of ONNX Runtime
 
 from service.errors import StartError  # noqa: E402

@@ -28,6 +28,8 @@ _ID, _RAW = (
     for name in ("id", "raw_input_contents")
 )
 _HEAD_TAGS = {field.number << 3 | _LENGTH_DELIMITED for field in ModelInferRequest.DESCRIPTOR.fields} - {_ID, _RAW}
+_LARGE_BYTES = 65536
+"""Raw contents of this size are not copied; of smaller ones a copy costs less than looking at them where they are."""
 _MAX_KEPT_HEADS = 256
 _MAX_KEPT_BYTES = 1024
 """A larger head holds values of its tensors, which will hardly come again."""
@@ -82,7 +84,7 @@ class TensorRequest:
 
     head: Head
     id: str
-    raw: Sequence[bytes]
+    raw: Sequence[bytes | memoryview]
 
 
 class TensorRequestParser:
@@ -117,14 +119,14 @@ def _parse_whole(data: bytes) -> TensorRequest:
     return TensorRequest(Head(message), request_id, raw)
 
 
-def _cut(data: bytes) -> tuple[bytes, bytes, list[bytes]]:
+def _cut(data: bytes) -> tuple[bytes, bytes, list[bytes | memoryview]]:
     """Cut a message into its head, its id and its raw contents.
 
     Raises:
         ValueError: it has fields that are none of a request, or is broken.
     """
     pieces: list[bytes] = []
-    raw: list[bytes] = []
+    raw: list[bytes | memoryview] = []
     request_id, position, size = b"", 0, len(data)
     while position < size:
         tag, (length, start) = data[position], _length(data, position + 1)
@@ -132,7 +134,7 @@ def _cut(data: bytes) -> tuple[bytes, bytes, list[bytes]]:
         if end > size:
             raise ValueError("a field is longer than its message")
         if tag == _RAW:
-            raw.append(data[start:end])
+            raw.append(data[start:end] if length < _LARGE_BYTES else memoryview(data)[start:end])
         elif tag == _ID:
             request_id = data[start:end]
         elif tag in _HEAD_TAGS:

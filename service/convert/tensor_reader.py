@@ -101,8 +101,8 @@ class Reader:
             text = f"{text}: the limit is {self._limits.elements} elements"
             raise InvalidTensorError(f"{self._field}.shape", text, reason="TENSOR_TOO_LARGE")
 
-    def read_raw(self, data: bytes) -> NDArray[np.generic]:
-        """Read a raw buffer."""
+    def read_raw(self, data: bytes | memoryview) -> NDArray[np.generic]:
+        """Read a raw buffer; numbers stay where they are."""
         if self._tensor.HasField("contents"):
             text = (
                 "contents field must not be specified when using raw_input_contents for "
@@ -110,7 +110,7 @@ class Reader:
             )
             raise InvalidTensorError(f"{self._field}.contents", text)
         if self._spec.datatype == "BYTES":
-            return self._strings(self._raw_field, data)
+            return self._strings(self._raw_field, bytes(data))
         if len(data) != self._bytes:
             text = (
                 f"input byte size mismatch for input '{self._tensor.name}' for model '{self._model}'. "
@@ -118,7 +118,8 @@ class Reader:
             )
             raise InvalidTensorError(self._raw_field, text)
         if self._spec.datatype != "BOOL":
-            return np.frombuffer(data, self._spec.dtype).reshape(self._shape)
+            found = np.frombuffer(data, self._spec.dtype).reshape(self._shape)
+            return found if found.flags.aligned else found.copy()
         values = np.frombuffer(data, np.uint8)
         if values.max(initial=0) > 1:
             raise self._misfit(self._raw_field, int(values.max()))

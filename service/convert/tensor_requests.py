@@ -52,7 +52,7 @@ class Form:
         if signature.max_batch != 0:
             _check_batch(request, self._readers, max_rows)
 
-    def read(self, raw: Sequence[bytes]) -> Tensors:
+    def read(self, raw: Sequence[bytes | memoryview]) -> Tensors:
         """The input tensors.
 
         Args:

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference import grpc_service_pb2 as pb
+from service.convert.byte_strings import encode
 from service.convert.tensor_message import TensorRequestParser
 from tests.service import plain_graphs
-from tests.service.calls import Calls, failure, infer_request, picture, until
+from tests.service.calls import Calls, failure, infer_request, numbers, picture, until
 from tests.service.conftest import Serve, add_plain
 
 SMALL = st.binary(max_size=300)
@@ -40,6 +41,7 @@ TENSORS = st.builds(tensor, NAMES, st.lists(st.integers(-1, 300), max_size=3), s
 FIELDS = st.one_of(
     st.builds(field, st.just(5), TENSORS),
     st.builds(field, st.just(7), SMALL),
+    st.builds(lambda size: field(7, bytes(size)), st.integers(65_530, 65_540)),  # of another kind from 65,536 on
     st.builds(lambda number, text: field(number, text.encode()), st.integers(1, 3), NAMES),
     st.builds(field, st.integers(1, 12), SMALL),  # also what is no field, and what is no message or text
     st.just(b"\x78\x05"),  # field 15, a varint
@@ -60,7 +62,7 @@ def check(parser: TensorRequestParser, data: bytes) -> None:
     assert not got.id
     assert not got.raw_input_contents
     got.id = request.id
-    got.raw_input_contents.extend(request.raw)
+    got.raw_input_contents.extend(map(bytes, request.raw))
     for message in (got, expected):
         message.DiscardUnknownFields()
     assert got == expected
@@ -94,6 +96,25 @@ async def test_a_known_head_is_checked_again_for_another_version(serve: Serve, t
     await until(lambda: calls.server.table.get("affine").version == 2)
     error = await failure(calls.inference.ModelInfer(request))
     assert "Expected [-1,4], got [1,3]" in error.message
+
+
+async def test_large_tensors_are_right_wherever_they_begin_in_the_message(serve: Serve, tmp_path: Path) -> None:
+    """They are read where they are, which a processor, or ONNX Runtime, may not like at an odd address."""
+    add_plain(tmp_path, "wide", plain_graphs.affine((-1, 50_000)))
+    add_plain(tmp_path, "texts", plain_graphs.echo("BYTES"))
+    calls = await serve(tmp_path)
+    values = np.random.default_rng(0).normal(size=(2, 50_000)).astype(np.float32)
+    for length in range(5):
+        request = infer_request("wide", {"x": values})
+        request.id = "x" * length
+        (found,) = numbers(await calls.inference.ModelInfer(request)).values()
+        np.testing.assert_array_equal(found, values * 2 + 1)
+    texts = [["a" * 100_000, "\ud55c\uae00" * 20_000]]
+    request = pb.ModelInferRequest(model_name="texts")
+    request.inputs.add(name="x", datatype="BYTES", shape=[1, 2])
+    request.raw_input_contents.append(encode(np.array(texts, dtype=object)))
+    answer = await calls.inference.ModelInfer(request)
+    assert list(answer.raw_output_contents) == list(request.raw_input_contents)
 
 
 @contextmanager
