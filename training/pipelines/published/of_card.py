@@ -39,8 +39,9 @@ def split_of(card: Card) -> str:
     shares = ", ".join(f"{name} {settings.get(name)}" for name in names)
     if isinstance(card.task, SeriesTask):
         return f"{shares}, rows {settings.get('rows') or 'all'}"
-    seed = settings.get("split_seed")
-    return f"seed {card.provenance.seed if seed is None else seed}, {shares}"
+    seed, group = settings.get("split_seed"), settings.get("group")
+    grouped = f", group {group}" if group else ""
+    return f"seed {card.provenance.seed if seed is None else seed}, {shares}{grouped}"
 
 
 def same_data(card: Card, sha256: str) -> bool:
