@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from hypothesis import given, settings
@@ -189,3 +190,10 @@ def test_too_many_characters_for_their_ngrams_are_told() -> None:
 def test_rare_tokens_are_left_out() -> None:
     tokenizer = learn_tokenizer(["b a a", "c a b"], "words", max_tokens=4, max_vocabulary=10, min_count=2)
     assert tokenizer.vocabulary == ("a", "b")
+
+
+def test_each_set_of_operators_is_named_once() -> None:
+    tokenizer = learn_tokenizer(SENTENCES, "words", max_tokens=MAX_TOKENS, max_vocabulary=30, min_count=1)
+    model = onnx.load_from_string(export_text(TextClassifier(tokenizer.size, 2, hidden_size=3), tokenizer))
+    domains = [entry.domain for entry in model.opset_import]
+    assert sorted(domains) == ["", "ai.onnx.ml", "com.microsoft"]

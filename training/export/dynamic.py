@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import onnx
-from onnx import compose
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from training.data.texts.tokens import IDS
 from training.errors import GateError
+from training.export.token_network import join_network, name_operators_once
 
 _OPERATORS = ["LSTM", "MatMul", "Gemm", "Gather"]
 """What has kernels for it: of recurrent layers LSTM only. Of an embedding just the table is stored in 8 bits."""
@@ -37,12 +37,7 @@ def quantize_text_int8(onnx_bytes: bytes) -> bytes:
         raise GateError("the model is quantised to int8 already; convert the float32 version of it")
     # The quantiser infers shapes, which crashes on a tokenizer's string operators (onnx 1.23).
     front, back = _cut(model)
-    joined = compose.merge_models(front, _quantize(back), io_map=[(IDS, IDS)])
-    del joined.graph.output[len(model.graph.output) :]
-    _keep_one_of_each(joined.opset_import)
-    joined.producer_name = model.producer_name
-    onnx.checker.check_model(joined)
-    return bytes(joined.SerializeToString())
+    return bytes(join_network(front, _quantize(back)).SerializeToString())
 
 
 def _cut(model: onnx.ModelProto) -> tuple[onnx.ModelProto, onnx.ModelProto]:
@@ -58,7 +53,7 @@ def _cut(model: onnx.ModelProto) -> tuple[onnx.ModelProto, onnx.ModelProto]:
         part.graph.node.extend(node for place, node in enumerate(model.graph.node) if (place in before) == inside)
         used = {name for node in part.graph.node for name in node.input}
         part.graph.initializer.extend(value for value in model.graph.initializer if value.name in used)
-        _keep_one_of_each(part.opset_import)
+        name_operators_once(part)
         parts.append(part)
     front, back = parts
     ids = onnx.helper.make_tensor_value_info(IDS, onnx.TensorProto.INT64, ["batch", "time"])
@@ -94,10 +89,3 @@ def _quantize(model: onnx.ModelProto) -> onnx.ModelProto:
             return onnx.load(target)
     finally:
         logging.root.setLevel(level)
-
-
-def _keep_one_of_each(imports: list[onnx.OperatorSetIdProto]) -> None:
-    """Joined models may name an operator set twice, which other tools refuse."""
-    kept = {item.domain: item.version for item in imports}
-    del imports[:]
-    imports.extend(onnx.helper.make_opsetid(domain, version) for domain, version in kept.items())

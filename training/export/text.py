@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import onnx
 import torch
-from onnx import compose
 from torch import Tensor, nn
 
 from training.data.texts.token_graph import PADDING_ID, UNKNOWN_ID
 from training.data.texts.tokens import IDS, Tokenizer
-from training.export.recurrent import PRODUCER, export_recurrent
+from training.export.recurrent import export_recurrent
 from training.export.tables import halve_tables
+from training.export.token_network import join_network
 from zoo.card import LOGITS, PROBABILITIES, TEXT_INPUT, UNKNOWN_TOKEN_RATE
 from zoo.golden import Run, Tensors
 
@@ -58,11 +57,7 @@ def export_text(network: nn.Module, tokenizer: Tokenizer) -> bytes:
     )
     opset = next(item.version for item in back.opset_import if item.domain == "")
     front = tokenizer.graph(opset=opset, ir_version=back.ir_version)
-    model = compose.merge_models(front, back, io_map=[(IDS, IDS)])
-    model.producer_name = PRODUCER
-    halve_tables(model)
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString())
+    return bytes(join_network(front, halve_tables(back)).SerializeToString())
 
 
 def text_tensor(texts: Sequence[str]) -> Tensors:
