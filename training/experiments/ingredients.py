@@ -16,7 +16,20 @@ from training.settings import RunSettings
 from training.settings.experiments import ExperimentSettings
 
 _FIXED = frozenset(
-    {"data", "seed", "split_seed", "test", "test_share", "monitor", "name", "runs", "resume", "device", "workers"}
+    {
+        "data",
+        "group",
+        "seed",
+        "split_seed",
+        "test",
+        "test_share",
+        "monitor",
+        "name",
+        "runs",
+        "resume",
+        "device",
+        "workers",
+    }
 )
 """Settings that say what is compared, by what, and where; seeds and test share decide what the test part is."""
 
