@@ -30,7 +30,9 @@ _LOWEST, _HIGHEST, _STEPS = 1e-6, 1.0, 100
 _EXPLODED = 4.0
 """Times the lowest loss so far, at which the test ends."""
 _NEIGHBOURS = 11
-"""Losses that are averaged; batches differ."""
+"""Losses that are averaged, to be drawn and to see an explosion; batches differ."""
+_ON_A_LINE = 31
+"""Losses that tell a slope: of two decades."""
 
 
 class RangeTest(FitModule):
@@ -113,16 +115,18 @@ def smoothed(losses: Sequence[float]) -> NDArray[np.float64]:
 
 
 def steepest_rate(losses: Sequence[float]) -> float | None:
-    """The rate, before the lowest loss, at which the loss falls fastest over the logarithm of the rate."""
-    finite = [loss for loss in losses if math.isfinite(loss)]
-    if len(finite) <= _NEIGHBOURS:
+    """The rate at which the loss falls fastest over the logarithm of the rate, by a line through its neighbours.
+
+    Of fewer neighbours the noise of the batches would choose, where a network begins nearly as good as it gets.
+    """
+    finite = np.array([loss for loss in losses if math.isfinite(loss)])
+    if len(finite) < _ON_A_LINE:
         return None
-    smooth = smoothed(finite)
-    lowest = int(smooth.argmin())
-    if lowest < _NEIGHBOURS:
+    steps = np.arange(_ON_A_LINE) - _ON_A_LINE // 2  # which are equal in the logarithm
+    slopes = np.lib.stride_tricks.sliding_window_view(finite, _ON_A_LINE) @ steps
+    if slopes.min() >= 0:
         return None
-    slopes = np.gradient(smooth[: lowest + 1])[_NEIGHBOURS // 2 :]  # steps are equal in the logarithm
-    return float(rates_of_test()[_NEIGHBOURS // 2 + int(slopes.argmin())])
+    return float(rates_of_test()[_ON_A_LINE // 2 + int(slopes.argmin())])
 
 
 def _write(losses: Sequence[float], found: float | None, path: Path) -> None:
