@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics.classification import MulticlassAccuracy
 
 from training.data.order import ShuffledOrder
-from training.errors import FitError
+from training.errors import FitError, SettingsError
 from training.fit import FitResult, fit, parameter_groups
 from training.fit.averaging import Averaging
 from training.fit.rates import rates_of_test, steepest_rate, with_rate
@@ -273,3 +273,9 @@ def test_the_exponential_average_forgets_the_first_weights_sooner() -> None:
     averaged = average.model(model)
     assert isinstance(averaged, nn.Linear)
     assert float(averaged.weight) > 0.99  # with a decay of 0.999 from the start it would be 0.06
+
+
+def test_several_processes_do_not_test_rates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SettingsError, match="find_rate works in one process; find the rate in one"):
+        run(tmp_path, nn.Linear(1, 2), find_rate=True)
