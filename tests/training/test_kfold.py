@@ -22,6 +22,7 @@ from training.errors import DataError, SettingsError, StoppedError
 from training.evaluation.repeats import repeated
 from training.experiments.kfold import kfold
 from training.experiments.texts import TextTask
+from training.settings import ImageSettings, SeriesSettings, TextSettings
 from training.settings.experiments import TextFoldSettings
 from zoo import BUNDLED
 
@@ -157,6 +158,8 @@ def test_what_publishes_is_no_option_but_a_file_of_settings_may_have_it(menageri
     result = menagerie_train("kfold", "text", "--config", tmp_path / "run.yaml", "--runs", tmp_path / "runs")
     assert result.exit_code == 2
     assert "nowhere.txt cannot be read" in result.stderr
+    tasks = (ImageSettings, TextSettings, SeriesSettings)
+    assert TextFoldSettings.hidden <= {name for kind in tasks for name in kind.model_fields}  # none was renamed
     with pytest.raises(ValueError, match="an experiment trains from new weights; leave out from_model"):
         TextFoldSettings(data=[Path("nowhere.txt")], from_model=BUNDLED / "sentiment-en")
     result = menagerie_train("kfold", "text", "--resume", tmp_path)
