@@ -5,6 +5,7 @@ VENV := .venv
 SERVE_VENV := .venv-serve
 BIN := $(VENV)/bin
 MINUTES ?= 10
+WORKERS ?= 2
 PIP_FLAGS := --quiet --disable-pip-version-check
 
 # A stamp says that an environment matches pyproject.toml.
@@ -24,8 +25,8 @@ demo: $(SERVE)  ## Install the serving side, serve the bundled zoo, show predict
 serve: $(SERVE)  ## Install the serving side and serve the bundled zoo (ARGS="--port 9000 ..." for more)
 	$(SERVE_VENV)/bin/python -m service $(ARGS)
 
-test: $(ALL)  ## Install everything and run the tests (ARGS="-k batcher ..." for more)
-	$(BIN)/python -m pytest $(ARGS)
+test: $(ALL)  ## Install everything and run the tests, WORKERS files at a time (ARGS="-k batcher ..." for more)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 test-slow: $(ALL)  ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow --timeout 3600 $(ARGS)
