@@ -80,7 +80,9 @@ def free_port() -> int:
 
 def train_together(folders: tuple[Path, Path], kept: Path, **how: bool) -> list[int | None]:
     """Train in two processes, and give their exit codes."""
-    context = multiprocessing.get_context("fork")  # torch is imported already
+    # Forked from a process that has torch, but has not trained: torch's threads do not survive a fork.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     port = free_port()
     processes = [context.Process(target=take_part, args=(rank, port, folders, kept, how)) for rank in range(2)]
     for process in processes:
