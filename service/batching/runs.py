@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from service.backend.contract import Tensors
 from service.batching.waiting_line import Request, Slice, WaitingLine, halve, split
@@ -17,9 +18,21 @@ from service.telemetry.statistics import RunSeconds
 
 log = logging.getLogger(__name__)
 
-Compute = Callable[[Sequence[Tensors], Sequence[str]], Awaitable[tuple[Tensors, float]]]
-"""Stacks the parts and runs them once: (parts, wanted outputs) -> (outputs with the rows of all parts in order, the
-seconds that stacking took)."""
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """What a run gave."""
+
+    outputs: Tensors
+    """With the rows of all parts in order."""
+    wait_seconds: float = 0.0
+    """Until a thread was free."""
+    stack_seconds: float = 0.0
+    """That joining the parts took."""
+
+
+Compute = Callable[[Sequence[Tensors], Sequence[str]], Awaitable[Computed]]
+"""Stacks the parts and runs them once: (parts, wanted outputs) -> what came of it."""
 RECOVERY_RUNS = 100
 """Good runs after which batches may have twice as many rows again, after one was too large for the memory."""
 
@@ -86,17 +99,19 @@ class Runs:
         loop = asyncio.get_running_loop()
         rows = [item.rows for item in batch]
         self._metrics.batch(sum(rows))
-        start = loop.time()
-        outputs, stack_seconds = await self._compute([item.inputs for item in batch], batch[0].request.outputs)
-        computed = loop.time()
-        parts = self._split(outputs, rows)
+        cut = loop.time()
+        ran = await self._compute([item.inputs for item in batch], batch[0].request.outputs)
+        computed, start = loop.time(), cut + ran.wait_seconds
+        parts = self._split(ran.outputs, rows)
         end = loop.time()
         self._metrics.phase("compute", end - start)
-        seconds = RunSeconds(stack_seconds, computed - start - stack_seconds, end - computed)
+        seconds = RunSeconds(ran.stack_seconds, computed - start - ran.stack_seconds, end - computed)
         if any(item.request.counted for item in batch):
             self._metrics.ran(sum(rows), seconds)
         for item in batch:
             item.request.run_seconds.add(seconds)
+            if item.start == 0:
+                item.request.queue_seconds += ran.wait_seconds
         self.seconds_per_row = 0.9 * self.seconds_per_row + 0.1 * seconds.total / sum(rows)
         return parts
 

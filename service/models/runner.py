@@ -9,11 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 
 from service.backend.contract import Tensors
+from service.batching.runs import Computed
 from service.batching.waiting_line import stack
 from service.models.loading import LoadedModel
 from service.models.pace import LonePace
-
-Run = Callable[[], tuple[Tensors, float]]
 
 
 class Runner:
@@ -25,7 +24,7 @@ class Runner:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._pace = LonePace(_seconds_per_byte(loaded))
 
-    async def run(self, parts: Sequence[Tensors], outputs: Sequence[str], *, alone: bool) -> tuple[Tensors, float]:
+    async def run(self, parts: Sequence[Tensors], outputs: Sequence[str], *, alone: bool) -> Computed:
         """Run the graph once.
 
         Args:
@@ -33,33 +32,31 @@ class Runner:
             outputs: those that are wanted; empty: all.
             alone: whether nobody else is there, who would have to wait while the loop itself runs the model.
 
-        Returns:
-            The outputs with the rows of all parts in order, and the seconds that stacking took.
-
         Raises:
             InferenceError: as `Backend.run`.
         """
+        asked = perf_counter()
 
-        def run() -> tuple[Tensors, float]:
+        def run() -> Computed:
             start = perf_counter()
             inputs = stack(parts)
-            stack_seconds = perf_counter() - start
-            return self._backend.run(inputs, outputs), stack_seconds
+            stacked = perf_counter()
+            return Computed(self._backend.run(inputs, outputs), start - asked, stacked - start)
 
         if alone and len(parts) == 1:
             return await self._run_alone(run, _size(parts[0]))
         return await self._in_thread(run)
 
-    async def _run_alone(self, run: Run, size: int) -> tuple[Tensors, float]:
-        def timed() -> tuple[Tensors, float]:
+    async def _run_alone(self, run: Callable[[], Computed], size: int) -> Computed:
+        def timed() -> Computed:
             start = perf_counter()
-            answer = run()
+            ran = run()
             self._pace.took(size, perf_counter() - start)
-            return answer
+            return ran
 
         return timed() if self._pace.is_instant(size) else await self._in_thread(timed)
 
-    async def _in_thread(self, run: Run) -> tuple[Tensors, float]:
+    async def _in_thread(self, run: Callable[[], Computed]) -> Computed:
         return await asyncio.get_running_loop().run_in_executor(self._threads, run)
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from service.backend.contract import Device, Signature, Tensors
 from service.batching.batcher import Batcher
+from service.batching.runs import Computed
 from service.errors import (
     InferenceError,
     NotANumberError,
@@ -93,8 +94,10 @@ class ServedModel:
         limit = self.signature.max_batch
         self.max_batch_rows = settings.max_batch_size if limit is None else limit
         """Rows that a run may have, by its file and the settings; 0: the model has no batch axis."""
-        spare_runs = max(settings.compute_threads - runs, 0) if loaded.frugal and self.max_batch_rows else 0
-        self._runner = Runner(f"run-{name}-{version}", loaded, runs + spare_runs)
+        spare_threads = max(settings.compute_threads - runs, 0) if loaded.frugal and self.max_batch_rows else 0
+        self._runner = Runner(f"run-{name}-{version}", loaded, runs + spare_threads)
+        # One full batch more lies ready for the thread that ends first: the loop may be busy then.
+        spare_runs = spare_threads + 1 if spare_threads else 0
         self.max_request_rows = min(
             self.settings.max_batch_rows or settings.max_items_per_request, settings.max_queue_rows
         )
@@ -315,10 +318,10 @@ class ServedModel:
         if policy and policy.max_requests is not None:
             self._batcher.check_requests(policy.max_requests, level - self.priorities.default)
 
-    async def _compute(self, parts: Sequence[Tensors], outputs: Sequence[str]) -> tuple[Tensors, float]:
-        answer = await self._runner.run(parts, outputs, alone=self._batcher.alone)
+    async def _compute(self, parts: Sequence[Tensors], outputs: Sequence[str]) -> Computed:
+        ran = await self._runner.run(parts, outputs, alone=self._batcher.alone)
         self._last_success = asyncio.get_running_loop().time()
-        return answer
+        return ran
 
 
 def _finite(values: NDArray[Any]) -> NDArray[np.float32]:

@@ -25,8 +25,11 @@ ROOM = ("--max-queue-rows", "8192")
 def menagerie(repository: Path, flags: Sequence[str] = ()) -> Iterator[Running]:
     """A server whose models are ready."""
     with running("--repository", str(repository), *ROOM, *flags) as server:
-        address = server.wait_for(r"serving gRPC on (\S+), metrics on (\S+)")
-        server.wait_for("models ready")
+        try:
+            address = server.wait_for(r"serving gRPC on (\S+), metrics on (\S+)")
+            server.wait_for("models ready")
+        except AssertionError as exc:
+            sys.exit(f"the server does not start with {' '.join(flags) or 'its own settings'}: {str(exc).strip()}")
         yield Running("menagerie", address[1], server.process.pid, address[2])
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from service.backend.contract import Tensors
 from service.batching.batcher import Batcher
+from service.batching.runs import Computed
 from service.batching.waiting_line import stack
 from service.errors import OutOfMemoryError
 from service.telemetry.metrics import Metrics
@@ -29,6 +30,8 @@ class FakeCompute:
         self.running = 0
         self.stack_seconds = 0.0
         """What it says that stacking took."""
+        self.wait_seconds = 0.0
+        """And that no thread was free for."""
         self.loses_rows = False
         """Answer one row only, whatever was asked."""
         self.started = asyncio.Event()
@@ -44,7 +47,7 @@ class FakeCompute:
         """Runs end."""
         self._go.set()
 
-    async def __call__(self, parts: Sequence[Tensors], outputs: Sequence[str]) -> tuple[Tensors, float]:
+    async def __call__(self, parts: Sequence[Tensors], outputs: Sequence[str]) -> Computed:
         assert self.running < self.max_runs, "so many runs at a time"
         self.running += 1
         self.started.set()
@@ -58,7 +61,8 @@ class FakeCompute:
                 raise OutOfMemoryError(f"{len(x)} rows")
             if (x == BAD).any():
                 raise RuntimeError("a bad row")
-            return {"y": 10 * (x[:1] if self.loses_rows else x)}, self.stack_seconds
+            outputs: Tensors = {"y": 10 * (x[:1] if self.loses_rows else x)}
+            return Computed(outputs, self.wait_seconds, self.stack_seconds)
         finally:
             self.running -= 1
 

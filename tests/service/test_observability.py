@@ -14,6 +14,7 @@ from collections.abc import AsyncIterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import grpc
@@ -181,6 +182,21 @@ async def test_the_parts_of_a_run_are_told_apart() -> None:
     assert of_requests.stack.count == 3
     assert of_requests.stack.nanoseconds == 45_000_000, "both requests of the second run took part in all of it"
     assert of_requests.split.nanoseconds == held.split.nanoseconds + 2 * pair.split.nanoseconds
+    await bench.batcher.close()
+
+
+async def test_waiting_for_a_thread_is_not_computing() -> None:
+    bench = Bench()
+    bench.compute.wait_seconds = 0.02
+    begin = perf_counter()
+    busy = await bench.occupy()
+    await asyncio.sleep(0.03)
+    bench.compute.release()
+    await busy
+    took = perf_counter() - begin
+    assert bench.statistics.queue.nanoseconds >= 20_000_000
+    assert 0 < bench.count("phase_seconds_sum", phase="compute") <= took - 0.02
+    assert 0 < bench.statistics.runs_by_rows[1].compute.nanoseconds <= 1e9 * (took - 0.02)
     await bench.batcher.close()
 
 

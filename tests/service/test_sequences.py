@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from service.backend.contract import DTYPES, Signature, Tensors, TensorSpec
 from service.batching.batcher import Batcher
+from service.batching.runs import Computed
 from service.batching.waiting_line import stack
 from service.errors import (
     DeadlineExpiredError,
@@ -58,7 +59,7 @@ class PoisonedCompute:
         """Whether runs wait."""
         self._go.clear() if held else self._go.set()
 
-    async def __call__(self, parts: Sequence[Tensors], outputs: Sequence[str]) -> tuple[Tensors, float]:
+    async def __call__(self, parts: Sequence[Tensors], outputs: Sequence[str]) -> Computed:
         self.started.set()
         inputs = stack(parts)
         await asyncio.sleep(0)
@@ -71,7 +72,7 @@ class PoisonedCompute:
             raise RuntimeError("a bad row")
         answers = {"y": state.copy(), "next": np.concatenate([x, state[:, 1:] + 1], axis=1)}
         self._given = [answers["next"]]
-        return {name: answers[name] for name in outputs}, 0.0
+        return Computed({name: answers[name] for name in outputs})
 
 
 class Sequences:
@@ -231,9 +232,9 @@ async def test_a_request_without_an_id_or_of_two_rows() -> None:
 async def test_a_state_of_another_shape_is_an_error_of_the_model() -> None:
     bench = Sequences()
 
-    async def shrink(parts: Sequence[Tensors], outputs: Sequence[str]) -> tuple[Tensors, float]:
+    async def shrink(parts: Sequence[Tensors], outputs: Sequence[str]) -> Computed:
         rows = sum(len(part["x"]) for part in parts)
-        return {"y": np.zeros((rows, 2), np.float32), "next": np.zeros((rows, 1), np.float32)}, 0.0
+        return Computed({"y": np.zeros((rows, 2), np.float32), "next": np.zeros((rows, 1), np.float32)})
 
     bench.batcher._runs._compute = shrink
     with pytest.raises(InferenceError) as caught:
