@@ -10,7 +10,7 @@ import torch
 from tests.benchmarks.inputs import photographs
 from tests.gpu.bench import Bench
 from training.export.golden import make_golden
-from training.export.half import TOLERANCE_FACTOR, to_float16
+from training.export.half import to_float16
 from training.export.image import export_image_classifier, torch_run
 from training.export.provenance import now
 from training.models.backbones import make_backbone
@@ -21,6 +21,8 @@ from zoo.repository import MODEL_FILE, publish
 
 CLASSES = 1000
 TOLERANCE = 1e-3
+HALF_TOLERANCE = 3e-2
+"""Random weights name no class clearly, so that probabilities follow small differences of logits: up to 0.011 seen."""
 MAIN = "resnet50"
 """The family that throughput is measured with."""
 HALF = "-fp16"
@@ -35,7 +37,7 @@ def make_models(bench: Bench) -> None:
         assert isinstance(card.task, ImageTask)
         onnx_bytes = export_image_classifier(classifier, card.task.resize)
         publish(onnx_bytes, card, bench.models, name)
-        golden = card.golden.model_copy(update={"atol": TOLERANCE_FACTOR * TOLERANCE})
+        golden = card.golden.model_copy(update={"atol": HALF_TOLERANCE})
         publish(to_float16(onnx_bytes), card.model_copy(update={"golden": golden}), bench.models, name + HALF)
         bench.report.check(f"{name} and {name}{HALF} are exported", True)
 
