@@ -40,8 +40,7 @@ class Head:
 
     def __init__(self, message: ModelInferRequest) -> None:
         self.message = message
-        self._form: Form | None = None
-        self._fits: tuple[Signature, int] | None = None
+        self._known: tuple[Signature, int, Form] | None = None
 
     @cached_property
     def parameters(self) -> Parameters:
@@ -72,10 +71,9 @@ class Head:
         Raises:
             InvalidTensorError: as `Form`.
         """
-        if self._form is None or self._fits is None or self._fits[0] is not signature or self._fits[1] != max_rows:
-            self._form = Form(self.message, signature, limits, max_rows)
-            self._fits = signature, max_rows
-        return self._form
+        if self._known is None or self._known[0] is not signature or self._known[1] != max_rows:
+            self._known = signature, max_rows, Form(self.message, signature, limits, max_rows)
+        return self._known[2]
 
 
 @dataclass(frozen=True, slots=True)

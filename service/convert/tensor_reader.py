@@ -69,9 +69,8 @@ class Reader:
         self._spec = spec
         self._limits = limits
         self._shape = tuple(tensor.shape)
-        self._count = math.prod(self._shape)
-        """Elements; known to be few enough once the shape is checked."""
-        self._bytes = self._count * spec.dtype.itemsize
+        self._count = 0
+        """Elements, once the shape is checked: the product of a million axes would take minutes."""
 
     @property
     def rows(self) -> int:
@@ -100,6 +99,7 @@ class Reader:
             text = f"input '{name}' for model '{self._model}' has shape {_dims(self._shape)}, which is too large"
             text = f"{text}: the limit is {self._limits.elements} elements"
             raise InvalidTensorError(f"{self._field}.shape", text, reason="TENSOR_TOO_LARGE")
+        self._count = math.prod(self._shape)
 
     def read_raw(self, data: bytes | memoryview) -> NDArray[np.generic]:
         """Read a raw buffer; numbers stay where they are."""
@@ -111,10 +111,11 @@ class Reader:
             raise InvalidTensorError(f"{self._field}.contents", text)
         if self._spec.datatype == "BYTES":
             return self._strings(self._raw_field, bytes(data))
-        if len(data) != self._bytes:
+        size = self._count * self._spec.dtype.itemsize
+        if len(data) != size:
             text = (
                 f"input byte size mismatch for input '{self._tensor.name}' for model '{self._model}'. "
-                f"Expected {self._bytes}, got {len(data)}"
+                f"Expected {size}, got {len(data)}"
             )
             raise InvalidTensorError(self._raw_field, text)
         if self._spec.datatype != "BOOL":

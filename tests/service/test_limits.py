@@ -144,6 +144,7 @@ async def test_requests_in_flight_are_bounded_in_bytes(serve: Serve) -> None:
         ({"max_tensor_elements": 5}, "affine", (2, 3), "TENSOR_TOO_LARGE"),
         ({"max_tensor_rank": 3}, "affine", (1, 1, 1, 3), "RANK_TOO_LARGE"),
         ({}, "affine", (1,) * 2000, "RANK_TOO_LARGE"),
+        ({}, "affine", (2**62,) * 1_000_000, "RANK_TOO_LARGE"),  # whose product would take minutes
     ],
 )
 async def test_tensors_that_are_too_large(
