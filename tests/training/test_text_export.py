@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.data.texts.tokens import Tokenizer, TokenKind, collision_rate, learn_tokenizer, split_texts
+from training.data.texts.tokens import Tokenizer, TokenKind, collision_rate, learn_hashing, learn_tokenizer, split_texts
 from training.errors import DataError
 from training.export.text import export_text, make_torch_run, text_tensor
 from training.models.naive_bayes import Blend, HashedNaiveBayes
@@ -84,7 +84,7 @@ def network_runs(request: pytest.FixtureRequest) -> tuple[Run, Run]:
     """Each kind of network in torch and in ONNX Runtime, over characters and their 2-grams, or over hashed 3-grams."""
     tokenizer = learn_tokenizer(SENTENCES, "characters", max_tokens=MAX_TOKENS, max_vocabulary=30, min_count=1)
     if "one_hot" in request.param:
-        tokenizer = Tokenizer("character_ngrams", (), MAX_TOKENS, length=3, buckets=17)
+        tokenizer = learn_hashing(SENTENCES, "character_ngrams", max_tokens=MAX_TOKENS, length=3, buckets=50)
     torch.manual_seed(0)
     network = TextClassifier(tokenizer.size, 4, hidden_size=5, **request.param).eval()
     return make_torch_run(network, tokenizer), make_run(open_session(export_text(network, tokenizer)))
@@ -147,8 +147,18 @@ def test_texts_without_tokens_and_texts_that_are_cut(runs: tuple[Run, Run]) -> N
     np.testing.assert_allclose(long, longer, atol=1e-6)
 
 
-def test_the_share_of_unknown_tokens() -> None:
-    tokenizer = learn_tokenizer(["b a a", "c a b"], "words", max_tokens=4, max_vocabulary=2, min_count=1)
+KNOWN = ["b a a", "a b"]
+
+
+@pytest.mark.parametrize(
+    "tokenizer",
+    [
+        learn_tokenizer([*KNOWN, "c"], "words", max_tokens=4, max_vocabulary=2, min_count=1),
+        learn_hashing(KNOWN, "words", max_tokens=4, buckets=1000),
+    ],
+    ids=["vocabulary", "hash"],
+)
+def test_the_share_of_unknown_tokens(tokenizer: Tokenizer) -> None:
     network = TextClassifier(tokenizer.size, 2, embedding_size=2, hidden_size=2).eval()
     onnx_bytes = export_text(network, tokenizer)
     assert b"stack_trace" not in onnx_bytes, "no paths of the machine that exports"

@@ -123,6 +123,16 @@ def test_hashed_one_hot_says_how_many_words_share_a_place(train: Train, reviews:
     assert card.description == "2 classes of texts, bidirectional GRU over hashed-one-hot words"
 
 
+def test_a_hash_with_room_tells_unknown_words(train: Train, reviews: Path, tmp_path: Path) -> None:
+    result = train(reviews, "--encoding", "hashed_one_hot", "--one-hot-size", 2000, "--epochs", 1)
+    assert result.exit_code == 0, result.stderr
+    path, card = published(tmp_path)
+    run = make_run(open_session(path))
+    known, mixed = run({"text": np.array(["great film", "great unheard of"], object)})["unknown_token_rate"]
+    assert (known, mixed) == (0, pytest.approx(2 / 3))
+    assert card.reference["unknown_token_rate"].mean < 0.2
+
+
 def test_one_hot_vectors_have_a_largest_width(train: Train, tmp_path: Path) -> None:
     path = tmp_path / "reviews.txt"
     path.write_text("".join(f"w{number} w{number} w{number + 3000}\t{number % 2}\n" for number in range(3000)))

@@ -33,7 +33,7 @@ class _Answer(nn.Module):
 
 
 def unknown_token_rate(ids_NT: Tensor) -> Tensor:
-    """The share of each text's tokens that the vocabulary does not know, float32 [N]; 0 of a text without tokens.
+    """The share of each text's tokens that the tokenizer does not know, float32 [N]; 0 of a text without tokens.
 
     Of the tokens that the network reads: those beyond `max_tokens` do not count.
     """

@@ -28,4 +28,4 @@ def read_tokenizer(folder: Path) -> Tokenizer:
         values = json.loads(file.read_text(encoding="utf-8"))
     except OSError as exc:
         raise DataError(f"the tokenizer of that run cannot be read: {file}: {exc.strerror}") from exc
-    return Tokenizer(**values | {"vocabulary": tuple(values["vocabulary"])})
+    return Tokenizer(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})

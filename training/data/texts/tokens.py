@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from training.data.texts.token_graph import FIRST_ID, IR_VERSION, OPSETS, PADDING, TokenGraph
+from training.data.texts.token_graph import FIRST_ID, IR_VERSION, OPSETS, PADDING, PADDING_ID, TokenGraph
 from training.errors import DataError
 from zoo.card import TEXT_INPUT
 from zoo.golden import Run
@@ -48,7 +48,8 @@ class Tokenizer:
         vocabulary: the known tokens; the first has id 2, after padding and unknown.
         max_tokens: what is beyond is cut off.
         length: characters of an n-gram.
-        buckets: instead of a vocabulary, the hash of a token gives its id, 2 to `buckets` + 1; none is unknown.
+        buckets: instead of a vocabulary, the hash of a token gives its id, 2 to `buckets` + 1.
+        seen: the ids among these that are known; empty: all of them.
     """
 
     kind: TokenKind
@@ -56,6 +57,7 @@ class Tokenizer:
     max_tokens: int
     length: int = 1
     buckets: int = 0
+    seen: tuple[int, ...] = ()
 
     @property
     def size(self) -> int:
@@ -75,6 +77,8 @@ class Tokenizer:
             ids = graph.cut(graph.hash(tokens, self.buckets), self.max_tokens)
         else:
             ids = graph.cut(graph.look_up(tokens, _numbered(self.vocabulary)), self.max_tokens)
+        if self.seen:
+            ids = graph.look_up_codes(ids, {place: place for place in self.seen})
         return graph.model(ids, IDS, opset=opset, ir_version=ir_version)
 
     def _ngrams(self, graph: TokenGraph, characters: str) -> str:
@@ -126,6 +130,22 @@ def learn_tokenizer(
             "or fewer by max_vocabulary or min_count"
         )
     return Tokenizer(kind, vocabulary, max_tokens, length)
+
+
+def learn_hashing(
+    texts: Sequence[str], kind: TokenKind, *, max_tokens: int, buckets: int, length: int = 1
+) -> Tokenizer:
+    """A tokenizer that hashes, and knows the buckets that tokens of `texts` fall into.
+
+    A token in any other bucket was surely not there; of new tokens as many are found out as buckets are empty.
+
+    Args:
+        texts: the training part, NFC.
+        kind, max_tokens, buckets, length: see Tokenizer.
+    """
+    hashing = Tokenizer(kind, (), max_tokens, length, buckets)
+    found = np.unique(np.concatenate(hashing.encode(texts)))
+    return replace(hashing, seen=tuple(found[found != PADDING_ID].tolist()))
 
 
 def split_texts(texts: Sequence[str], kind: TokenKind, length: int = 1) -> Iterator[list[str]]:

@@ -10,7 +10,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from training.data.texts.batches import TokenDataset, evaluation_batches, training_batches
 from training.data.texts.parts import TextPart, TextParts
 from training.data.texts.saved import read_tokenizer, write_tokenizer
-from training.data.texts.tokens import Tokenizer, collision_rate, learn_tokenizer
+from training.data.texts.tokens import Tokenizer, collision_rate, learn_hashing, learn_tokenizer
 from training.errors import SettingsError
 from training.evaluation.naive_bayes import NGRAM_ORDERS
 from training.export.tables import round_tables
@@ -72,7 +72,13 @@ def train_classifier(settings: TextSettings, data: TextParts, run: TrainingRun) 
 def _learn_tokenizer(settings: TextSettings, part: TextPart) -> Tokenizer:
     length = settings.token_length if settings.tokens == "character_ngrams" else 1
     if settings.encoding == "hashed_one_hot":
-        return Tokenizer(settings.tokens, (), settings.max_tokens, length, settings.one_hot_size)
+        return learn_hashing(
+            part.texts,
+            settings.tokens,
+            max_tokens=settings.max_tokens,
+            buckets=settings.one_hot_size,
+            length=length,
+        )
     tokenizer = learn_tokenizer(
         part.texts,
         settings.tokens,
