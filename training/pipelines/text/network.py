@@ -15,6 +15,7 @@ from training.errors import SettingsError
 from training.evaluation.naive_bayes import NGRAM_ORDERS
 from training.export.tables import round_tables
 from training.fit import FitResult, fit
+from training.fit.rdrop import RDropLoss, see_twice
 from training.models.adoption import adopt_weights
 from training.models.hangul import HangulVectors
 from training.models.naive_bayes import Blend, HashedNaiveBayes
@@ -162,14 +163,18 @@ def _fit(
     run: TrainingRun,
 ) -> FitResult:
     by_loss = settings.monitor == "log_loss"
+    loss: nn.Module = CommitteeLoss(label_smoothing=settings.label_smoothing)
+    if settings.r_drop:
+        loss = RDropLoss(loss, settings.r_drop)
     return fit(
         network,
         training_batches(train, settings.batch_size, settings.seed, workers=settings.workers),
         evaluation_batches(validation, EVALUATION_BATCH),
         settings,
-        loss=CommitteeLoss(label_smoothing=settings.label_smoothing),
+        loss=loss,
         metric=LogLoss() if by_loss else MulticlassAccuracy(max(train.classes) + 1, average="micro"),
         mode="min" if by_loss else "max",
+        prepare=see_twice if settings.r_drop else None,
         run_folder=run.folder,
         resume=run.resumes,
         after_epoch=run.after_epoch,
