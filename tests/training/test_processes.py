@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -38,12 +40,15 @@ def batches(size: int = BATCH) -> DataLoader[tuple[torch.Tensor, ...]]:
     return DataLoader(data, size, sampler=ShuffledOrder(ITEMS, 0))
 
 
-def train(folder: Path, *, crash: bool = False, resume: bool = False) -> tuple[nn.Module, FitResult]:
+def train(folder: Path, *, end: str = "", resume: bool = False) -> tuple[nn.Module, FitResult]:
     steps = itertools.count(1)
 
     def loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        if crash and next(steps) == 14:  # in the second epoch
-            os._exit(CRASHED)
+        if next(steps) == 14:  # in the second epoch
+            if end == "crash":
+                os._exit(CRASHED)
+            if end == "ctrl-c" and os.environ["RANK"] == "1":
+                signal.raise_signal(signal.SIGINT)
         return nn.functional.cross_entropy(output, target)
 
     torch.manual_seed(0)
@@ -62,13 +67,16 @@ def train(folder: Path, *, crash: bool = False, resume: bool = False) -> tuple[n
     return model, result
 
 
-def take_part(rank: int, port: int, folders: tuple[Path, Path], kept: Path, how: dict[str, bool]) -> None:
+def take_part(rank: int, port: int, folders: tuple[Path, Path], kept: Path, how: dict[str, Any]) -> None:
     """What one of two processes does that torchrun starts."""
     here = {"LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "test"}
     group = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in (here | group).items()})
     model, result = train(folders[rank], **how)
-    torch.save({"weights": model.state_dict(), "history": list(result.history)}, kept / f"{rank}.pt")
+    torch.save(
+        {"weights": model.state_dict(), "history": list(result.history), "interrupted": result.interrupted},
+        kept / f"{rank}.pt",
+    )
 
 
 def free_port() -> int:
@@ -78,7 +86,7 @@ def free_port() -> int:
         return port
 
 
-def train_together(folders: tuple[Path, Path], kept: Path, **how: bool) -> list[int | None]:
+def train_together(folders: tuple[Path, Path], kept: Path, **how: Any) -> list[int | None]:
     """Train in two processes, and give their exit codes."""
     # Forked from a process that has torch, but has not trained: torch's threads do not survive a fork.
     context = multiprocessing.get_context("forkserver")
@@ -108,18 +116,29 @@ def test_two_processes_give_the_weights_of_one(tmp_path: Path) -> None:
     assert not list((tmp_path / "1").rglob("*.*"))
 
 
-def test_a_training_that_crashed_goes_on_with_the_same_weights(tmp_path: Path) -> None:
-    for name in ("whole", "parts"):
+def test_a_training_that_was_ended_goes_on_with_the_same_weights(tmp_path: Path) -> None:
+    whole = (tmp_path / "whole" / "run",) * 2
+    for name in ("whole", "crash", "ctrl-c"):
         (tmp_path / name).mkdir()
-    whole, parts = (tmp_path / "whole" / "run",) * 2, (tmp_path / "parts" / "run",) * 2
     assert train_together(whole, tmp_path / "whole") == [0, 0]
-    assert CRASHED in train_together(parts, tmp_path / "parts", crash=True)
-    assert (parts[0] / "last.ckpt").is_file()
-    assert train_together(parts, tmp_path / "parts", resume=True) == [0, 0]
-    expected, got = (torch.load(tmp_path / name / "1.pt", weights_only=True) for name in ("whole", "parts"))
-    for name, weight in expected["weights"].items():
-        assert torch.equal(got["weights"][name], weight)
-    assert len(got["history"]) == len(expected["history"])
+    expected = torch.load(tmp_path / "whole" / "1.pt", weights_only=True)
+    assert not expected["interrupted"]
+    for end in ("crash", "ctrl-c"):
+        parts, kept = (tmp_path / end / "run",) * 2, tmp_path / end
+        codes = train_together(parts, kept, end=end)
+        if end == "crash":
+            assert CRASHED in codes
+        else:  # which reached one of them only
+            assert codes == [0, 0]
+            both = [torch.load(kept / f"{rank}.pt", weights_only=True) for rank in range(2)]
+            assert [(len(one["history"]), one["interrupted"]) for one in both] == [(2, True)] * 2
+            assert not (parts[0] / "result.json").exists()
+        assert (parts[0] / "last.ckpt").is_file()
+        assert train_together(parts, kept, resume=True) == [0, 0]
+        got = torch.load(kept / "1.pt", weights_only=True)
+        for name, weight in expected["weights"].items():
+            assert torch.equal(got["weights"][name], weight)
+        assert len(got["history"]) == len(expected["history"])
 
 
 def test_each_item_of_a_batch_goes_to_one_process() -> None:
@@ -162,26 +181,33 @@ def test_what_cannot_be_shared_is_refused(menagerie_train: Train, tmp_path: Path
     assert "stateful reads its streams in order, in one process; start it without torchrun" in result.stderr
 
 
+TOGETHER = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+def start_training(folder: Path, name: str, *start: str, epochs: int) -> subprocess.Popen[str]:
+    pictures = write_pictures(folder / "pictures", 15)
+    network = ("--backbone", "small_cnn_plain", "--mode", "scratch", "--weights", "none", "--image-size", "32")
+    plain = ("--augment", "none", "--dropout", "0", "--workers", "0", "--epochs", str(epochs), "--batch-size", "7")
+    command = ("-m", "training", "image", str(pictures), *network, *plain, "--output", "zoo", "--name", name)
+    return subprocess.Popen(
+        [sys.executable, *start, *command],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'protos'}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 @pytest.mark.slow
 def test_torchrun_publishes_one_model(tmp_path: Path) -> None:
-    pictures = write_pictures(tmp_path / "pictures", 15)
-    network = ("--backbone", "small_cnn_plain", "--mode", "scratch", "--weights", "none", "--image-size", "32")
-    plain = ("--augment", "none", "--dropout", "0", "--workers", "0", "--epochs", "2", "--batch-size", "7")
-    command = ("-m", "training", "image", str(pictures), *network, *plain, "--output", "zoo", "--name")
-    together = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    for start, name in (((), "one"), (together, "two")):
-        ran = subprocess.run(
-            [sys.executable, *start, *command, name],
-            cwd=tmp_path,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'protos'}"},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert ran.returncode == 0, ran.stderr
-        assert ran.stdout.count("published") == 1
-        assert ran.stderr.count("epoch   2/2") == 1
-        assert "Warning" not in ran.stderr
+    for start, name in (((), "one"), (TOGETHER, "two")):
+        ran = start_training(tmp_path, name, *start, epochs=2)
+        stdout, stderr = ran.communicate(timeout=300)
+        assert ran.returncode == 0, stderr
+        assert stdout.count("published") == 1
+        assert stderr.count("epoch   2/2") == 1
+        assert "Warning" not in stderr
     one, two = (
         torch.load(next((tmp_path / "runs" / name).glob("*/best.ckpt")), weights_only=True)["state_dict"]
         for name in ("one", "two")
@@ -190,3 +216,18 @@ def test_torchrun_publishes_one_model(tmp_path: Path) -> None:
         torch.testing.assert_close(two[name], weight, rtol=1e-3, atol=1e-4)
     assert sorted(entry.name for entry in (tmp_path / "zoo").iterdir()) == ["one", "two"]
     assert [entry.name for entry in (tmp_path / "zoo" / "two").iterdir()] == ["1"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_under_torchrun_publishes_the_best_so_far(tmp_path: Path) -> None:
+    ran = start_training(tmp_path, "two", *TOGETHER, epochs=5000)
+    assert ran.stderr
+    for line in ran.stderr:
+        if line.startswith("epoch   2/"):
+            ran.send_signal(signal.SIGINT)
+            break
+    stdout, stderr = ran.communicate(timeout=300)
+    assert stderr.count("stopping: the best model so far is kept, and --resume can go on") == 1
+    assert "interrupted, best kept" in stdout
+    assert "train on with: --resume runs/two/" in stdout
+    assert stdout.count("published two version 1") == 1

@@ -70,7 +70,7 @@ class EpochCheckpoints(Checkpoint):
             partial.unlink(missing_ok=True)
             raise FitError(
                 f"{path} cannot be written ({str(exc).partition(chr(10))[0]}); what was written before is whole: make "
-                f"room and go on with --resume {self.folder}"
+                "room and go on with --resume and the folder of the run"
             ) from exc
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +26,7 @@ from training.data.order import set_epoch
 from training.data.sharing import share_evaluation, share_training
 from training.errors import SettingsError
 from training.fit.checkpoints import BEST, LAST, EpochCheckpoints
-from training.fit.interrupt import stop_on_interrupt
+from training.fit.interrupt import StopOnInterrupt
 from training.fit.module import AfterEpoch, FitModule, Prepare
 from training.fit.optimizer import ParameterGroup, parameter_groups
 from training.fit.rates import RATES_FIGURE, RangeTest, find_rate, with_rate
@@ -75,7 +74,8 @@ def fit(
     A batch is `(inputs, target)`; the model is called with `inputs`, or with `*inputs` where that is a tuple or list.
     Modules that are in evaluation mode when this is called (frozen batch norm) stay in it, so call `model.train()`
     before. The first Ctrl-C ends the training after the current batch and one more validation; a second one aborts.
-    Under torchrun the processes share every batch, and the validation; the first one writes. There Ctrl-C aborts.
+    Under torchrun the processes share every batch, and the validation; the first one writes. There it is enough that
+    Ctrl-C reaches one of them.
 
     Args:
         model: what to train; parameters with `requires_grad=False` are left alone.
@@ -120,17 +120,17 @@ def fit(
     stopping = EarlyStopping("score", mode=mode, patience=settings.patience)
     last = run_folder / LAST if resume and (run_folder / LAST).is_file() else None
     set_epoch(train, _epochs_done(last))  # workers fetch the first batches before the trainer tells them the epoch
-    interrupted = threading.Event()
+    interrupt = StopOnInterrupt(console)
     with _quiet_lightning():
-        trainer = _make_trainer(settings, run_folder, [stopping, checkpoints], with_bar)
-        with nullcontext() if process_count() > 1 else stop_on_interrupt(trainer, interrupted, console):
+        trainer = _make_trainer(settings, run_folder, [stopping, checkpoints, interrupt], with_bar)
+        with interrupt.listening(trainer):
             trainer.fit(module, train, validation, ckpt_path=last, weights_only=True)
     if not module.history:
         raise KeyboardInterrupt  # before there was anything to keep
     module.cpu()
     model.load_state_dict(checkpoints.best)
     model.eval()
-    result = _describe(module, interrupted.is_set())
+    result = _describe(module, interrupt.interrupted)
     if not result.interrupted and is_first_process():
         finished.write_text(json.dumps(asdict(result), indent=2), encoding="utf-8")
     return result

@@ -26,6 +26,8 @@ def print_fit(result: FitResult, run_folder: Path, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if result.interrupted:
+        console.print(f"train on with: --resume {run_folder}", highlight=False, markup=False, soft_wrap=True)
 
 
 def print_classifier(card: Card, report: ClassificationReport, console: Console) -> None:
