@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from rich.console import Console
 
 from tests.cards import image_card
 from training.evaluation.calibration import calibration_error, reliability
 from training.evaluation.classification import ClassificationReport, classification_report
+from training.evaluation.forecasts import ForecastReport
 from training.evaluation.verdict import learning_verdict
 from training.fit import FitResult
 from training.reports.classifier import classifier_page, worst_mistakes
+from training.reports.forecast_figures import ForecastExample, forecast_examples, stretch_of_forecasts
 from training.reports.page import Page
-from zoo.card import LOGITS, ImageTask
+from training.reports.summary import print_classifier
+from training.reports.tables import print_errors
+from zoo.card import LOGITS, ImageTask, Quantity, SeriesTask
 
 
 def history(train: Sequence[float], validation: Sequence[float]) -> list[dict[str, float]]:
@@ -32,7 +39,8 @@ def history(train: Sequence[float], validation: Sequence[float]) -> list[dict[st
         ([1.0, 0.5, 0.1], [0.9, 0.6, 0.9], "Overfitting: since epoch 2 the validation loss has risen by 50%"),
         ([1.0, 0.8, 0.6], [1.0, 0.8, 0.6], "still falling at the end"),
         ([1.0, 0.5, 0.5], [0.9, 0.5, 0.5], "No sign of overfitting"),
-        ([1.0], [0.9], "No sign of overfitting"),
+        ([1.0], [0.9], "One epoch says nothing"),
+        ([1.0, 0.5, 0.8], [0.9, 0.5, 0.8], "Unsteady: since epoch 2 the validation loss has risen by 60%"),
     ],
 )
 def test_the_verdict_on_learning_curves(train: Sequence[float], validation: Sequence[float], verdict: str) -> None:
@@ -64,16 +72,47 @@ def test_the_worst_mistakes_come_first() -> None:
 def test_a_report_is_one_file_and_its_text_is_escaped(tmp_path: Path) -> None:
     card = image_card()
     assert isinstance(card.task, ImageTask)
-    card = card.model_copy(update={"name": "<b>bold</b>"})
+    odd = ("<b>bold</b>", 'a$_$b" [/x]', "별로")
+    task = card.task.model_copy(update={"labels": odd})
+    card = card.model_copy(update={"name": "<b>bold</b>", "task": task})
     fit = FitResult(1, 0.9, 2, False, 1.0, tuple(history([1.0, 0.9], [1.0, 0.9])))
-    page = classifier_page(card, fit, report_of(len(card.task.labels)), {"naive_bayes": 0.25})
+    page = classifier_page(card, fit, report_of(3), {"naive_bayes": 0.25})
     page.write(tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     assert "&lt;b&gt;bold" in text
     assert '<td>naive bayes</td><td class="number">0.2500</td><td>0.046 to 0.699</td>' in text
     assert "<b>" not in text
-    assert text.count('src="data:image/png;base64,') == 3
+    assert text.count("a$_$b&quot; [/x]") == 3, "of a table of classes, and a row and a column of the confusion matrix"
+    assert text.count('src="data:image/png;base64,') == 2
     assert not re.findall(r'(?:src|href)="(?!data:)', text)
+
+
+def test_names_of_classes_and_columns_are_no_markup_of_the_terminal() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    card = image_card()
+    assert isinstance(card.task, ImageTask)
+    odd = ("[/red]", "[bold]b", "c")
+    card = card.model_copy(update={"task": card.task.model_copy(update={"labels": odd})})
+    print_classifier(card, report_of(3), console)
+    one = ForecastReport.of(np.ones((3, 2, 1), np.float32))
+    task = SeriesTask(
+        features=(Quantity(name="load"),),
+        targets=(Quantity(name="load", unit="kW"),),
+        window_steps=2,
+        horizon_steps=2,
+        step_seconds=60,
+    )
+    print_errors(task, {"this_model": one, "linear": one}, [1.0], console)
+    assert isinstance(console.file, io.StringIO)
+    said = console.file.getvalue()
+    assert all(label in said for label in odd)
+    assert "test errors of load [kW]" in said
+
+
+@pytest.mark.parametrize("draw", [forecast_examples, stretch_of_forecasts])
+def test_names_of_columns_are_no_formulas(draw: Callable[[Sequence[ForecastExample]], Figure]) -> None:
+    values = np.ones(3, np.float32)
+    Page("x").figure(draw([ForecastExample("US$ per $_$", values, values, values)]))
 
 
 def test_numbers_and_words_of_a_table(tmp_path: Path) -> None:

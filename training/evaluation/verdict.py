@@ -15,11 +15,18 @@ def learning_verdict(history: Sequence[dict[str, float]]) -> str:
     last = len(validation) - 1
     rise = validation[last] / max(validation[lowest], 1e-12) - 1
     falling = history[last]["train_loss"] < history[lowest]["train_loss"]
+    if last == 0:
+        return "One epoch says nothing about overfitting."
     if rise > _NOTABLE and falling:
         return (
             f"Overfitting: since epoch {lowest + 1} the validation loss has risen by {rise:.0%} while the training "
             f"loss fell; more data, augmentation or regularisation would help."
         )
-    if lowest == last and last and validation[last - 1] > validation[last] * (1 + _NOTABLE):
+    if rise > _NOTABLE:
+        return (
+            f"Unsteady: since epoch {lowest + 1} the validation loss has risen by {rise:.0%}, and the training loss "
+            f"has not fallen; a lower learning rate may help."
+        )
+    if lowest == last and validation[last - 1] > validation[last] * (1 + _NOTABLE):
         return "The validation loss was still falling at the end; more epochs may help."
     return "No sign of overfitting: the validation loss has levelled off."

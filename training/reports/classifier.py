@@ -23,6 +23,8 @@ from training.reports.summary import accuracy_rows
 from zoo.card import Card, ImageTask, TextTask
 
 _MISTAKES = 12
+_NAMED_CLASSES = 40
+"""Of a confusion matrix; of more classes it is drawn."""
 _THUMBNAIL_PX = 160
 
 
@@ -61,7 +63,10 @@ def classifier_page(
     page.table([(name.replace("_", " "), value) for name, value in card.test_metrics.items() if name not in shown])
     page.section("Classes")
     page.table(_class_rows(test, labels), ("class", "items", "precision", "recall", "F1"))
-    page.figure(confusion_matrix(test.confusion, labels))
+    if len(labels) <= _NAMED_CLASSES:
+        page.shares(test.confusion, labels, "true \\ predicted")
+    else:
+        page.figure(confusion_matrix(test.confusion))
     page.section("Learning curves", learning_verdict(fit.history))
     page.figure(learning_curves(fit.history, fit.best_epoch))
     _add_calibration(page, card, test)

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from training.pipelines.image.compare import Comparison
 from training.reports.classifier import write_image_report
+from training.reports.saying import say
 
 _HEADINGS = (
     "test accuracy",
@@ -43,6 +44,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     console.print(table)
     for row in comparison.modes:
         published, report = row.outcome.published, write_image_report(row.outcome)
-        console.print(
-            f"published {published.name} version {published.version}; report: {report}", highlight=False, soft_wrap=True
+        say(
+            console,
+            f"published {published.name} version {published.version}; report: {report}",
         )

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from training.pipelines.published.ensemble import Ensemble
+from training.reports.saying import say
 from training.reports.summary import print_published
 
 
@@ -30,8 +31,8 @@ def print_ensemble(outcome: Ensemble, repository: Path, console: Console) -> Non
             "" if member.p_value is None else f"{member.p_value:.3f}",
         )
     console.print(table)
-    console.print(f"on {outcome.what}", highlight=False, soft_wrap=True)
-    console.print(f"the graph and the mean of its models differ by {outcome.parity:.1e}, relative", highlight=False)
+    say(console, f"on {outcome.what}")
+    say(console, f"the graph and the mean of its models differ by {outcome.parity:.1e}, relative")
     print_published(outcome.published, repository, console)
 
 

@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from training.errors import SettingsError
 from training.evaluation.estimates import Estimate
 from training.pipelines.published.evaluate import Evaluation
+from training.reports.saying import say
 
 
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     """One row per metric: through ONNX Runtime, through the server, of the other model."""
     published, remote, other = evaluation.published, evaluation.remote, evaluation.other
-    table = Table(title=f"{published.card.name} version {published.version}", title_justify="left")
+    table = Table(title=escape(f"{published.card.name} version {published.version}"), title_justify="left")
     for heading in ("", "ONNX Runtime", "95 % interval"):
         table.add_column(heading, justify="right" if heading else "left")
     cost, columns = evaluation.cost, {}
@@ -29,7 +31,7 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
         table.add_column(heading, justify="right")
     for name, estimate in evaluation.measured.estimates.items():
         cells = [_number(measured.estimates.get(name)) for measured in columns.values()]
-        table.add_row(name.replace("_", " "), _number(estimate), _interval(estimate), *cells)
+        table.add_row(escape(name.replace("_", " ")), _number(estimate), _interval(estimate), *cells)
     console.print(table)
     lines = [
         f"on {evaluation.examples.what}",
@@ -44,7 +46,7 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     if other:
         lines.append(_against(evaluation))
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(console, line)
 
 
 def print_checks(evaluation: Evaluation, console: Console) -> bool:
@@ -52,7 +54,7 @@ def print_checks(evaluation: Evaluation, console: Console) -> bool:
     table = Table("", "measured", "limit", "")
     for check in evaluation.checks:
         verdict = "passed" if check.passed else "[bold red]FAILED[/]"
-        table.add_row(check.figure.replace("_", " "), f"{check.measured:.5g}", check.limit, verdict)
+        table.add_row(escape(check.figure.replace("_", " ")), f"{check.measured:.5g}", check.limit, verdict)
     console.print(table)
     failed = [check for check in evaluation.checks if not check.passed]
     words = f"{len(failed)} of {len(evaluation.checks)} limits not kept" if failed else "all limits kept"

@@ -9,13 +9,15 @@ from rich.table import Table
 from training.evaluation.repeats import Repeated
 from training.experiments.ablate import CONTRIBUTIONS_FILE, SCORES_FILE, Ablation
 from training.experiments.kfold import FOLDS_FILE, PREDICTIONS_FILE, FoldsOutcome
+from training.reports.saying import say
 
 
 def print_folds(outcome: FoldsOutcome, console: Console) -> None:
     """One row per fold, their mean and its interval."""
     metrics = list(outcome.folds[0].metrics)
     caption = "on the validation part of each fold; 95 %: Student's interval of the mean"
-    table = Table("", *map(_words, metrics), "epochs", "seconds", caption=caption, caption_justify="left")
+    headings = [escape(_words(name)) for name in metrics]
+    table = Table("", *headings, "epochs", "seconds", caption=caption, caption_justify="left")
     for column in table.columns[1:]:
         column.justify = "right"
     for fold in outcome.folds:
@@ -27,8 +29,8 @@ def print_folds(outcome: FoldsOutcome, console: Console) -> None:
     console.print(table)
     if outcome.pooled:
         accuracy, interval = outcome.pooled
-        _say(console, f"all {len(outcome.answers)} items together: accuracy {accuracy:.4f} ({interval}, Wilson)")
-    _say(console, f"{outcome.folder}/{FOLDS_FILE} and {PREDICTIONS_FILE}; the test part was not looked at")
+        say(console, f"all {len(outcome.answers)} items together: accuracy {accuracy:.4f} ({interval}, Wilson)")
+    say(console, f"{outcome.folder}/{FOLDS_FILE} and {PREDICTIONS_FILE}; the test part was not looked at")
 
 
 def print_ablation(outcome: Ablation, console: Console) -> None:
@@ -51,7 +53,7 @@ def print_ablation(outcome: Ablation, console: Console) -> None:
             name, f"{row.without.mean:.4f}", f"{row.gain.mean:+.4f}", _spread(row.gain), _chance(row.gain.p_value)
         )
     console.print(table)
-    _say(console, f"{outcome.folder}/{CONTRIBUTIONS_FILE} and {SCORES_FILE}; the test part was not looked at")
+    say(console, f"{outcome.folder}/{CONTRIBUTIONS_FILE} and {SCORES_FILE}; the test part was not looked at")
 
 
 def _chance(p_value: float | None) -> str:
@@ -66,7 +68,3 @@ def _spread(value: Repeated) -> str:
 
 def _words(name: str) -> str:
     return name.replace("_", " ")
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)

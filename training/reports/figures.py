@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from training.evaluation.calibration import ReliabilityBin
 
-_NAMED_CLASSES = 40
-
 
 def learning_curves(history: Sequence[dict[str, float]], best_epoch: int) -> Figure:
     """Losses and score over the epochs, the best one marked."""
@@ -30,21 +28,12 @@ def learning_curves(history: Sequence[dict[str, float]], best_epoch: int) -> Fig
     return figure
 
 
-def confusion_matrix(confusion: NDArray[np.int64], labels: Sequence[str]) -> Figure:
-    """Shares of each true class (rows) that were taken for each class (columns)."""
-    count = len(labels)
-    side = min(14.0, 2.5 + 0.45 * count)
-    figure = Figure(figsize=(side, side))
+def confusion_matrix(confusion: NDArray[np.int64]) -> Figure:
+    """Shares of each true class (rows) that were taken for each class (columns), by number: for many classes."""
+    figure = Figure(figsize=(14, 14))
     axes = figure.subplots()
-    shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.imshow(confusion / np.maximum(confusion.sum(1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="true")
-    if count <= _NAMED_CLASSES:
-        axes.set_xticks(range(count), labels, rotation=90)
-        axes.set_yticks(range(count), labels)
-        for row, column in np.argwhere(confusion > 0):
-            colour = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, str(confusion[row, column]), ha="center", va="center", color=colour, fontsize=8)
     return figure
 
 

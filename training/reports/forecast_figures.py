@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 _COLUMNS = 2
+_plain = rc_context({"text.parse_math": False})
+"""Within, a name of a column is no formula, whatever signs it has."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class ForecastExample:
     """Of the prediction interval at each step."""
 
 
+@_plain
 def forecast_examples(examples: Sequence[ForecastExample]) -> Figure:
     """Each forecast behind its past; step 1 is the first one of the future."""
     figure, panels = _panels(len(examples), height=2.4)
@@ -40,6 +44,7 @@ def forecast_examples(examples: Sequence[ForecastExample]) -> Figure:
     return figure
 
 
+@_plain
 def stretch_of_forecasts(examples: Sequence[ForecastExample]) -> Figure:
     """Forecasts of one step, each from the time before, one behind the other; without a past."""
     figure, panels = _panels(len(examples), height=2.4)
@@ -53,6 +58,7 @@ def stretch_of_forecasts(examples: Sequence[ForecastExample]) -> Figure:
     return figure
 
 
+@_plain
 def error_by_step(errors: Mapping[str, NDArray[np.float64]], targets: Sequence[str]) -> Figure:
     """Mean absolute error [horizon, targets] over the horizon: this model's and those of the baselines, by name."""
     figure, panels = _panels(len(targets))
@@ -66,6 +72,7 @@ def error_by_step(errors: Mapping[str, NDArray[np.float64]], targets: Sequence[s
     return figure
 
 
+@_plain
 def coverage_by_step(covered: NDArray[np.float64], promised: float, targets: Sequence[str]) -> Figure:
     """Share of the test values inside the prediction intervals, [horizon, targets], beside what was promised."""
     figure = Figure(figsize=(7, 3))

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from training.pipelines.image import ImageOutcome
 from training.reports.classifier import write_image_report
+from training.reports.saying import say
 from training.reports.summary import print_baselines, print_classifier, print_fit, print_published
 
 
@@ -16,6 +17,6 @@ def print_image_run(outcome: ImageOutcome, repository: Path, console: Console) -
     print_fit(outcome.fit, outcome.run_folder, console)
     print_classifier(outcome.card, outcome.test, console)
     print_baselines(outcome.test, outcome.baselines, console)
-    console.print(f"torch and ONNX Runtime differ by {outcome.parity:.1e}, relative", highlight=False)
-    console.print(f"report: {write_image_report(outcome)}", highlight=False, soft_wrap=True)
+    say(console, f"torch and ONNX Runtime differ by {outcome.parity:.1e}, relative")
+    say(console, f"report: {write_image_report(outcome)}")
     print_published(outcome.published, repository, console)

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -17,6 +19,8 @@ table { border-collapse: collapse; } td, th { padding: .2rem .8rem .2rem 0; text
 td.number { text-align: right; font-variant-numeric: tabular-nums; } img { max-width: 100%; }
 figure { display: inline-block; margin: 0 1rem 1rem 0; } figcaption { font-size: 13px; max-width: 12rem; }
 .note { color: #555; }
+table.shares td { padding: .2rem .6rem; text-align: center; }
+table.shares tr:first-child th { writing-mode: vertical-rl; padding: .4rem .2rem; }
 """
 
 
@@ -39,6 +43,15 @@ class Page:
         body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
         self._parts.append(f"<table><tr>{head}</tr>{body}</table>" if head else f"<table>{body}</table>")
 
+    def shares(self, counts: NDArray[np.int64], labels: Sequence[str], corner: str) -> None:
+        """Add a table of counts, [K, K], each as dark as its share of its row."""
+        head = "".join(f"<th>{escape(label)}</th>" for label in labels)
+        rows = [f"<tr><th>{escape(corner)}</th>{head}</tr>"]
+        for label, row in zip(labels, counts, strict=True):
+            cells = "".join(_shaded(int(count), int(count) / max(int(row.sum()), 1)) for count in row)
+            rows.append(f"<tr><th>{escape(label)}</th>{cells}</tr>")
+        self._parts.append(f'<table class="shares">{"".join(rows)}</table>')
+
     def figure(self, figure: Figure) -> None:
         """Add a drawing."""
         file = io.BytesIO()
@@ -54,7 +67,8 @@ class Page:
         """Write the file."""
         head = f'<meta charset="utf-8"><title>{escape(self.title)}</title><style>{_STYLE}</style>'
         body = "\n".join(self._parts)
-        path.write_text(f"<!doctype html><html><head>{head}</head><body>\n{body}\n</body></html>\n", encoding="utf-8")
+        html = f'<!doctype html><html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'
+        path.write_text(html, encoding="utf-8")
 
 
 def _cell(value: object) -> str:
@@ -62,6 +76,11 @@ def _cell(value: object) -> str:
         text = f"{value:.4f}" if isinstance(value, float) else str(value)
         return f'<td class="number">{text}</td>'
     return f"<td>{escape(str(value))}</td>"
+
+
+def _shaded(count: int, share: float) -> str:
+    colour = "white" if share > 0.5 else "#222"
+    return f'<td style="background: rgba(8, 69, 148, {share:.2f}); color: {colour}">{count or ""}</td>'
 
 
 def _data(content: bytes, kind: str) -> str:

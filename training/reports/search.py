@@ -15,6 +15,7 @@ from rich.table import Table
 from training.experiments.space import Dimension, Range
 from training.experiments.tasks import LOWER_IS_BETTER
 from training.experiments.tune import BEST_FILE, TRIALS_FILE, Search, Trial
+from training.reports.saying import say
 
 FIGURE_FILE = "search.png"
 _SHOWN = 10
@@ -47,7 +48,7 @@ def print_search(search: Search, command: str, console: Console) -> None:
         f"looked at, so train once and see:",
         f"python -m training {command} --config {search.folder}/{BEST_FILE} --output REPOSITORY --name NAME",
     ):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(console, line)
 
 
 def draw_search(search: Search, path: Path) -> Path:

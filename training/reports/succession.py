@@ -12,6 +12,7 @@ from rich.table import Table
 
 from training.evaluation.estimates import Estimate
 from training.pipelines.published.succession import Succession, compare_with_origin
+from training.reports.saying import say
 from training.settings import RunSettings
 from zoo.repository import ModelVersion
 
@@ -42,11 +43,10 @@ def print_succession(succession: Succession, console: Console) -> None:
     console.print(table)
     if succession.left_out:
         left = "none is left to compare on" if not succession.rows else "they do not count"
-        console.print(
+        say(
+            console,
             f"{succession.left_out} test items were used to train {succession.old}; {left}",
             style="yellow",
-            highlight=False,
-            soft_wrap=True,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from training.evaluation.forecasts import ForecastReport
@@ -12,6 +13,7 @@ from training.pipelines.series import SeriesOutcome
 from training.pipelines.text import TextOutcome
 from training.reports.classifier import write_text_report
 from training.reports.forecaster import write_forecast_report
+from training.reports.saying import say
 from training.reports.summary import print_baselines, print_classifier, print_fit, print_published
 from zoo.card import SeriesTask
 
@@ -21,10 +23,10 @@ def print_text_run(outcome: TextOutcome, repository: Path, console: Console) -> 
     print_fit(outcome.fit, outcome.run_folder, console)
     print_classifier(outcome.card, outcome.test, console)
     print_baselines(outcome.test, outcome.baselines, console)
-    console.print(f"validation accuracy {outcome.validation.accuracy:.4f}", highlight=False)
-    console.print(f"torch and ONNX Runtime differ by {outcome.parity:.1e}, relative", highlight=False)
+    say(console, f"validation accuracy {outcome.validation.accuracy:.4f}")
+    say(console, f"torch and ONNX Runtime differ by {outcome.parity:.1e}, relative")
     report = write_text_report(outcome)
-    console.print(f"report: {report}", highlight=False, soft_wrap=True)
+    say(console, f"report: {report}")
     print_published(outcome.published, repository, console)
 
 
@@ -34,32 +36,43 @@ def print_series_run(outcome: SeriesOutcome, repository: Path, console: Console)
     task = outcome.card.task
     assert isinstance(task, SeriesTask), "a series run makes forecasters"
     rows = {"this_model": outcome.test} | outcome.baselines
-    for index, target in enumerate(task.targets):
-        console.print(_error_table(rows, index, f"{target.name}{f' [{target.unit}]' if target.unit else ''}"))
-    if len(task.targets) > 1:
-        console.print(_scaled_table(rows, [outcome.card.reference[target.name].std for target in task.targets]))
+    std = [outcome.card.reference[target.name].std for target in task.targets]
+    print_errors(task, rows, std, console)
     if task.interval:
         shares = ", ".join(
             f"{covered:.1%} of {target.name}" for covered, target in zip(outcome.covered, task.targets, strict=True)
         )
-        console.print(
+        say(
+            console,
             f"{task.interval.coverage:.0%} prediction intervals cover {shares} on the test part",
-            highlight=False,
-            soft_wrap=True,
         )
-    console.print(
+    say(
+        console,
         f"{outcome.test.windows} forecasts of {task.horizon_steps} steps ({outcome.card.provenance.split})",
-        highlight=False,
-        soft_wrap=True,
     )
-    console.print(f"torch and ONNX Runtime differ by {outcome.parity:.1e}, relative", highlight=False)
-    console.print(f"report: {write_forecast_report(outcome)}", highlight=False, soft_wrap=True)
+    say(console, f"torch and ONNX Runtime differ by {outcome.parity:.1e}, relative")
+    say(console, f"report: {write_forecast_report(outcome)}")
     print_published(outcome.published, repository, console)
+
+
+def print_errors(task: SeriesTask, rows: dict[str, ForecastReport], std: list[float], console: Console) -> None:
+    """A table of each target, and of all where there are several.
+
+    Args:
+        task: of the model.
+        rows: `this_model` and the baselines by name.
+        std: standard deviation of each target.
+        console: to print to.
+    """
+    for index, target in enumerate(task.targets):
+        console.print(_error_table(rows, index, f"{target.name}{f' [{target.unit}]' if target.unit else ''}"))
+    if len(task.targets) > 1:
+        console.print(_scaled_table(rows, std))
 
 
 def _error_table(rows: dict[str, ForecastReport], target: int, title: str) -> Table:
     best_other = min(report.mae_of(target) for name, report in rows.items() if name != "this_model")
-    table = Table(title=f"test errors of {title}", title_justify="left")
+    table = Table(title=escape(f"test errors of {title}"), title_justify="left")
     table.add_column("")
     for heading in ("MAE", "RMSE", "MAE first step", "MAE last step", "MAE / best other"):
         table.add_column(heading, justify="right")

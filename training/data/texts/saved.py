@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from training.data.texts.tokens import Tokenizer
 from training.errors import DataError
@@ -28,4 +29,7 @@ def read_tokenizer(folder: Path) -> Tokenizer:
         values = json.loads(file.read_text(encoding="utf-8"))
     except OSError as exc:
         raise DataError(f"the tokenizer of that run cannot be read: {file}: {exc.strerror}") from exc
-    return Tokenizer(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
+    return Tokenizer(**fields)
