@@ -82,7 +82,7 @@ def write_weather(folder: Path) -> Path:
 def colours(folder: Path, **options: Any) -> ModelVersion:
     """A classifier of `write_colours`."""
     tiny = {"backbone": "small_cnn", "mode": "scratch", "weights": "none", "image_size": 16, "workers": 0, "epochs": 1}
-    values = tiny | {"data": folder / "colours", "name": "colours", "augment": "none"} | options
+    values = tiny | {"data": folder / "colours", "name": "colours", "augment": "none", "cam": True} | options
     return train_image(ImageSettings(**places(folder) | values), console=QUIET).published
 
 

@@ -14,7 +14,8 @@ from tests.service.conftest import serving
 from tests.training.conftest import Result
 from training.errors import GateError
 from training.evaluation.weights import fit_class_weights, fit_forecast_weights
-from training.export.joined import join_graphs
+from training.export.gate import check_parity
+from training.export.joined import join_graphs, mean_run
 from zoo.card import Card, SeriesTask
 from zoo.golden import golden_inputs, output_name
 from zoo.package import read_card
@@ -63,6 +64,7 @@ async def test_the_mean_of_two_classifiers_is_served(
     expected = sum(w * answer["probabilities"] for w, answer in zip(weights, answers, strict=True))
     np.testing.assert_allclose(got["probabilities"], expected, rtol=1e-5)
     np.testing.assert_allclose(np.exp(got["logits"]), expected, rtol=1e-5)
+    assert got.keys() == answers[0].keys()  # those beside the answer are carried, too
     if name == "moods":
         rates = [answer["unknown_token_rate"] for answer in answers]
         np.testing.assert_allclose(got["unknown_token_rate"], np.mean(rates, axis=0), rtol=1e-5)
@@ -84,6 +86,58 @@ async def test_the_mean_of_two_classifiers_is_served(
             (answer,) = (await calls.classify_texts(sample.text, model=f"both-{name}")).results
     served = {item.index: item.probability for item in answer.classes}
     assert [served[index] for index in range(2)] == pytest.approx(list(sample.expected), abs=1e-3)
+
+
+def test_an_output_that_one_model_lacks_is_told_by_name(
+    menagerie_train: Train, published_folder: Path, tmp_path: Path
+) -> None:
+    first, second = (published_folder / "zoo" / "colours" / number / MODEL_FILE for number in "12")
+    without = onnx.load(second)
+    (place,) = (at for at, output in enumerate(without.graph.output) if output.name == "class_activation")
+    del without.graph.output[place]
+    publish(without.SerializeToString(), card_of(second), tmp_path / "zoo", "plain")
+    options = ("--model", tmp_path / "zoo" / "plain", "--output", tmp_path / "out", "--name", "both")
+    result = menagerie_train("ensemble", published_folder / "colours", "--model", first, *options)
+    assert result.exit_code == 0, result.stderr
+    told = "the ensemble has no output class_activation: plain 1 did not publish it"
+    assert told in " ".join(result.stderr.split())
+
+
+MEMBER = """
+<ir_version: 9, opset_import: ["": 20]>
+member (uint8[N,2,2,3] image) => (float[N,2] probabilities, float[N,2] logits, float[N,2,2] class_activation)
+<int64[2] sides = {1, 2}, int64[2] kept = {KEPT}, int64 map = {MAP}>
+{
+    pixels = Cast <to = 1> (image)
+    means = ReduceMean <keepdims = 0> (pixels, sides)
+    logits = Gather <axis = 1> (means, kept)
+    probabilities = Softmax <axis = 1> (logits)
+    class_activation = Gather <axis = 3> (pixels, map)
+}
+"""
+
+
+def test_the_map_of_an_ensemble_is_that_of_the_models_that_name_its_class() -> None:
+    """Each member compares two of three colours, and its map is one of them."""
+    texts = [MEMBER.replace("KEPT", kept).replace("MAP", number) for kept, number in (("0, 1", "0"), ("1, 2", "1"))]
+    members, weights = [onnx.parser.parse_model(text).SerializeToString() for text in texts], [0.6, 0.4]
+    pixels = np.random.default_rng(0).integers(0, 4, (40, 2, 2, 3)).astype(np.uint8)
+    outputs = ["probabilities", "class_activation"]
+    got = make_run(open_session(join_graphs(members, weights, outputs)))({"image": pixels})
+    singles = [make_run(open_session(member)) for member in members]
+    assert check_parity(mean_run(singles, weights, outputs), lambda _: got, [{"image": pixels}]) < 1e-5
+    answers = [single({"image": pixels}) for single in singles]
+    agreeing = []
+    for item, chosen in enumerate(got["probabilities"].argmax(1)):
+        pairs = [
+            (w, a["class_activation"][item])
+            for w, a in zip(weights, answers, strict=True)
+            if a["logits"][item].argmax() == chosen
+        ]
+        expected = sum(w * found for w, found in pairs) / sum(w for w, _ in pairs)
+        np.testing.assert_allclose(got["class_activation"][item], expected, rtol=1e-5)
+        agreeing.append(len(pairs))
+    assert set(agreeing) == {1, 2}
 
 
 def test_forecasts_with_fitted_weights(menagerie_train: Train, published_folder: Path, tmp_path: Path) -> None:

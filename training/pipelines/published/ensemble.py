@@ -27,12 +27,7 @@ from training.pipelines.published.of_card import target_std
 from training.pipelines.published.together import check_together
 from training.runs import count_test_use, describe_uses
 from training.settings import EnsembleSettings
-from zoo.card import (
-    UNKNOWN_TOKEN_RATE,
-    Card,
-    SeriesTask,
-    Task,
-)
+from zoo.card import CLASS_ACTIVATION, LOGITS, UNKNOWN_TOKEN_RATE, Card, SeriesTask
 from zoo.golden import Run, Tensors, output_name
 from zoo.repository import ModelVersion, check_name
 from zoo.runtime import make_run, open_session
@@ -101,7 +96,7 @@ def ensemble(settings: EnsembleSettings, console: Console | None = None) -> Ense
     split = card.provenance.split
     uses = count_test_use(settings.runs, test.sha256, split, "ensemble of " + ", ".join(m.label for m in models))
     console.print(describe_uses(uses), style="dim", highlight=False, soft_wrap=True)
-    joined = _join(models, weights, test.sample)
+    joined = _join(models, weights, test.sample, console)
     singles = [test.measure(member) for member in joined.members]
     held_out, seen = _validate(joined.run, validation)
     task = joint_task(models, held_out)
@@ -174,11 +169,11 @@ def _fit(measured: Sequence[Measured], card: Card) -> NDArray[np.float64]:
     return fit_forecast_weights(np.stack([(one.outputs / std).ravel() for one in measured]).astype(np.float64))
 
 
-def _join(models: Sequence[Published], weights: Sequence[float], sample: Tensors) -> _Joined:
+def _join(models: Sequence[Published], weights: Sequence[float], sample: Tensors, console: Console) -> _Joined:
     """The joined graph, through the gate."""
     graphs = [model.path.read_bytes() for model in models]
     members = [make_run(open_session(graph)) for graph in graphs]
-    outputs = _outputs(models[0].card.task, members, sample)
+    outputs = _outputs(models, [member(sample) for member in members], console)
     onnx_bytes = join_graphs(graphs, weights, outputs)
     expected, run = mean_run(members, weights, outputs), make_run(open_session(onnx_bytes))
     batches = [_batch(sample, size) for size in BATCH_SIZES]
@@ -186,11 +181,26 @@ def _join(models: Sequence[Published], weights: Sequence[float], sample: Tensors
     return _Joined(onnx_bytes, run, members, expected, check_parity(expected, run, batches))
 
 
-def _outputs(task: Task, runs: Sequence[Run], sample: Tensors) -> list[str]:
-    """What can be averaged: the answer, and what else all models give that is a number of each item."""
-    given = [run(sample) for run in runs]
-    more = [UNKNOWN_TOKEN_RATE] if all(UNKNOWN_TOKEN_RATE in outputs for outputs in given) else []
-    return [output_name(task), *more]
+def _outputs(models: Sequence[Published], given: Sequence[Tensors], console: Console) -> list[str]:
+    """What the ensemble gives: the answer, and what else can be averaged; the rest is told by name."""
+    answer = output_name(models[0].card.task)
+    chosen = [answer]
+    for name in dict.fromkeys(name for outputs in given for name in outputs if name not in (answer, LOGITS)):
+        if reason := _reason_against(name, models, given):
+            said = f"the ensemble has no output {name}: {reason}"
+            console.print(said, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        else:
+            chosen.append(name)
+    return chosen
+
+
+def _reason_against(name: str, models: Sequence[Published], given: Sequence[Tensors]) -> str:
+    """Why an output cannot be averaged; empty: it can."""
+    if lacking := [model.label for model, outputs in zip(models, given, strict=True) if name not in outputs]:
+        return f"{', '.join(lacking)} did not publish it"
+    if len(sizes := {outputs[name].shape[1:] for outputs in given}) > 1:
+        return f"its sizes differ, {' and '.join(' x '.join(map(str, size)) for size in sorted(sizes))}"
+    return "" if name in (CLASS_ACTIVATION, UNKNOWN_TOKEN_RATE) else "nothing says how it is averaged"
 
 
 def _batch(sample: Tensors, size: int) -> Tensors:
