@@ -27,7 +27,7 @@ from training.pipelines.published.of_card import target_std
 from training.pipelines.published.together import check_together
 from training.runs import count_test_use, describe_uses
 from training.settings import EnsembleSettings
-from zoo.card import CLASS_ACTIVATION, LOGITS, UNKNOWN_TOKEN_RATE, Card, SeriesTask
+from zoo.card import CLASS_ACTIVATION, LOGITS, UNKNOWN_TOKEN_RATE, Card, SeriesTask, Task
 from zoo.golden import Run, Tensors, output_name
 from zoo.repository import ModelVersion, check_name
 from zoo.runtime import make_run, open_session
