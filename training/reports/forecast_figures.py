@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 _COLUMNS = 2
+_TITLE_INCHES = 0.25
 _plain = rc_context({"text.parse_math": False})
 """Within, a name of a column is no formula, whatever signs it has."""
 
@@ -35,12 +36,12 @@ def forecast_examples(examples: Sequence[ForecastExample]) -> Figure:
     for axes, example in zip(panels, examples, strict=True):
         steps = np.arange(1, len(example.future) + 1)
         axes.plot(np.arange(1 - len(example.past), 1), example.past, color="grey", label="past")
-        axes.plot(steps, example.future, color="black", label="what came")
+        axes.plot(steps, example.future, color="black", label="actual")
         _draw_forecast(axes, steps, example.forecast, example.half_widths)
         axes.axvline(0.5, color="grey", linestyle=":")
         axes.set_title(example.title, fontsize=9)
         axes.set_xlabel("step")
-    panels[0].legend(fontsize=8)
+    _add_legend(figure, panels[0])
     return figure
 
 
@@ -50,11 +51,11 @@ def stretch_of_forecasts(examples: Sequence[ForecastExample]) -> Figure:
     figure, panels = _panels(len(examples), height=2.4)
     for axes, example in zip(panels, examples, strict=True):
         steps = np.arange(len(example.future))
-        axes.plot(steps, example.future, color="black", label="what came")
+        axes.plot(steps, example.future, color="black", label="actual")
         _draw_forecast(axes, steps, example.forecast, example.half_widths)
         axes.set_title(example.title, fontsize=9)
         axes.set_xlabel("window of the test part")
-    panels[0].legend(fontsize=8)
+    _add_legend(figure, panels[0])
     return figure
 
 
@@ -68,7 +69,7 @@ def error_by_step(errors: Mapping[str, NDArray[np.float64]], targets: Sequence[s
             axes.plot(steps, mae[:, index], label=name, linewidth=1 if position else 2.2)
         axes.set_title(target, fontsize=9)
         axes.set(xlabel="step", ylabel="MAE", ylim=(0, None))
-    panels[0].legend(fontsize=8)
+    _add_legend(figure, panels[0])
     return figure
 
 
@@ -92,6 +93,14 @@ def _draw_forecast(
     axes.plot(steps, forecast, color="tab:blue", label="forecast")
     if half_widths is not None:
         axes.fill_between(steps, forecast - half_widths, forecast + half_widths, color="tab:blue", alpha=0.2)
+
+
+def _add_legend(figure: Figure, panel: Axes) -> None:
+    """One for all panels, above them, where it hides nothing."""
+    handles, labels = panel.get_legend_handles_labels()
+    top = max(axes.get_position().y1 for axes in figure.axes)
+    place = (0.5, top + _TITLE_INCHES / figure.get_figheight())
+    figure.legend(handles, labels, loc="lower center", bbox_to_anchor=place, ncols=len(labels), fontsize=8)
 
 
 def _panels(count: int, height: float = 2.8) -> tuple[Figure, list[Axes]]:
