@@ -18,6 +18,8 @@ from zoo.errors import InputError
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """Formats that are decoded; Pillow's other readers, some of which start programs, stay closed."""
 MAX_PIXELS = 64_000_000
+_USUAL_ASPECT = 4
+"""Longer to shorter side; no image up to that is too narrow."""
 _SPARE = 2
 """A reduced image has at least so many times the side that it is scaled to."""
 
@@ -35,7 +37,8 @@ def prepare_image(data: bytes, resize: Resize, *, max_pixels: int = MAX_PIXELS) 
     Raises:
         InputError: IMAGE_EMPTY, IMAGE_INVALID (not a readable image of `FORMATS`), IMAGE_TOO_LARGE (over `max_pixels`).
     """
-    return resize_image(decode_image(data, max_pixels=max_pixels, resize=resize), resize)
+    image = decode_image(data, max_pixels=max_pixels, resize=resize)
+    return crop_image(scale_image(image, resize, max_pixels=max_pixels), resize)
 
 
 def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, resize: Resize | None = None) -> Image.Image:
@@ -69,16 +72,26 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, resize: Resize | 
         ) from exc
 
 
-def resize_image(image: Image.Image, resize: Resize) -> NDArray[np.uint8]:
-    """Scale and crop an RGB image by the policy: uint8 [height, width, 3]."""
-    filter_ = _FILTERS[resize.interpolation]
-    target = (resize.width_px, resize.height_px)
-    if resize.shorter_side_px is None:
-        return np.asarray(image.resize(target, filter_))
-    scaled = image.resize(_scaled_size(image.size, resize.shorter_side_px), filter_)
-    left = round((scaled.width - target[0]) / 2)
-    top = round((scaled.height - target[1]) / 2)
-    return np.asarray(scaled.crop((left, top, left + target[0], top + target[1])))
+def scale_image(image: Image.Image, resize: Resize, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Scale an RGB image by the policy, without the crop.
+
+    Raises:
+        InputError: IMAGE_TOO_LARGE, of one so narrow that it has over `max_pixels` when its shorter side is scaled.
+    """
+    size = (resize.width_px, resize.height_px)
+    if resize.shorter_side_px is not None:
+        size = _scaled_size(image.size, resize.shorter_side_px)
+        if size[0] * size[1] > max(max_pixels, _USUAL_ASPECT * resize.shorter_side_px**2):
+            what = f"{image.width}x{image.height} pixels, {size[0]}x{size[1]} when it is scaled for the model"
+            raise _too_large(what, max_pixels)
+    return image.resize(size, _FILTERS[resize.interpolation])
+
+
+def crop_image(scaled: Image.Image, resize: Resize) -> NDArray[np.uint8]:
+    """The centre of a scaled image, what a graph takes: uint8 [height, width, 3]."""
+    left = round((scaled.width - resize.width_px) / 2)
+    top = round((scaled.height - resize.height_px) / 2)
+    return np.asarray(scaled.crop((left, top, left + resize.width_px, top + resize.height_px)))
 
 
 def _scaled_size(size: tuple[int, int], shorter_side: int) -> tuple[int, int]:

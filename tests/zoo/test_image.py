@@ -15,7 +15,7 @@ from PIL import Image
 
 from zoo.card import Resize
 from zoo.errors import InputError
-from zoo.image import FORMATS, decode_image, prepare_image, resize_image
+from zoo.image import FORMATS, crop_image, decode_image, prepare_image, scale_image
 
 SQUARE = Resize(shorter_side_px=256, height_px=224, width_px=224)
 
@@ -55,7 +55,7 @@ def test_resize_is_torchvision_to_the_pixel(
     policy = Resize(shorter_side_px=shorter, interpolation=interpolation, height_px=crop[0], width_px=crop[1])
     reference = Compose([TorchvisionResize(shorter, InterpolationMode(interpolation)), CenterCrop(crop)])
     image = gradient(width, height)
-    np.testing.assert_array_equal(resize_image(image, policy), np.asarray(reference(image)))
+    np.testing.assert_array_equal(crop_image(scale_image(image, policy), policy), np.asarray(reference(image)))
 
 
 def test_resize_without_shorter_side_ignores_the_aspect() -> None:
@@ -114,6 +114,16 @@ def test_a_bomb_is_refused_from_its_header() -> None:
         assert error.value.reason == "IMAGE_TOO_LARGE"
     with pytest.raises(InputError, match="40x20 pixels, the limit is 799"):
         decode_image(encode(gradient(40, 20)), max_pixels=799)
+
+
+def test_a_narrow_image_does_not_grow_without_limit() -> None:
+    """A file of a few bytes, whose shorter side of 2 pixels is to become 256."""
+    with pytest.raises(
+        InputError, match="2x4000 pixels, 256x512000 when it is scaled for the model, the limit"
+    ) as error:
+        prepare_image(encode(Image.new("RGB", (2, 4000))), SQUARE)
+    assert error.value.reason == "IMAGE_TOO_LARGE"
+    assert prepare_image(encode(gradient(10, 40)), SQUARE, max_pixels=400).shape == (224, 224, 3)
 
 
 def test_no_bytes_is_said_so() -> None:

@@ -17,7 +17,7 @@ from training.data.images.reading import LabelledImages
 from training.data.order import Draw
 from zoo.card import IMAGE_INPUT, Resize
 from zoo.golden import Tensors
-from zoo.image import resize_image
+from zoo.image import crop_image
 
 
 class TrainingImages(Dataset[tuple[Tensor, int]]):
@@ -68,9 +68,7 @@ class EvaluationImages(Dataset[tuple[Tensor, int]]):
 
     def pixels(self, item: int) -> NDArray[np.uint8]:
         """The image alone."""
-        # Scaling what is scaled already changes nothing, so this is what decoding and resizing anew would give.
-        scaled = Image.fromarray(self.images.pixels[self.indexes[item]])
-        return np.array(resize_image(scaled, self.resize))
+        return np.array(crop_image(Image.fromarray(self.images.pixels[self.indexes[item]]), self.resize))
 
     def batches(self, size: int) -> Iterator[tuple[Tensors, list[int]]]:
         """All images in order, as inputs of a graph."""

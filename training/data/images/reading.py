@@ -14,10 +14,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
-from torchvision.transforms import v2
 
 from training.data.groups import find_groups, split_classes
 from training.data.images.items import ImageItem, ImageListing
@@ -27,7 +25,7 @@ from training.errors import DataError
 from training.hashing import manifest_hash
 from zoo.card import Resize
 from zoo.errors import InputError
-from zoo.image import resize_image
+from zoo.image import scale_image
 
 
 @dataclass(frozen=True)
@@ -145,14 +143,7 @@ def _check_classes(data: Path, listing: ImageListing, readable: set[int]) -> Non
 def _load(item: ImageItem, resize: Resize) -> tuple[NDArray[np.uint8], str] | str:
     """Scaled pixels and SHA-256 of an item; or why it cannot be read."""
     try:
-        image, digest = item.decode(resize), hashlib.sha256(item.raw()).hexdigest()
+        pixels = np.array(scale_image(item.decode(resize), resize))
+        return pixels, hashlib.sha256(item.raw()).hexdigest()
     except (InputError, OSError) as exc:
         return str(exc)
-    return _scale(image, resize), digest
-
-
-def _scale(image: Image.Image, resize: Resize) -> NDArray[np.uint8]:
-    if resize.shorter_side_px is None:
-        return resize_image(image, resize)
-    interpolation = v2.InterpolationMode(resize.interpolation)
-    return np.array(v2.functional.resize(image, [resize.shorter_side_px], interpolation))
