@@ -41,6 +41,15 @@ def test_rows_are_sorted_averaged_and_filled_and_the_report_says_so(tmp_path: Pa
     assert str(table.report) == f"{expected}, 1 missing values of load interpolated"
 
 
+def test_several_readings_within_a_step_are_averaged_and_told(tmp_path: Path) -> None:
+    rows = "00:00,1 00:20,NA 00:40,3 01:10,7 01:25,9 02:00,5".replace(" ", "\n2020-01-01 ")
+    table = read_table(write(tmp_path, f"time,load\n2020-01-01 {rows}\n"), ["load"], step_seconds=3600)
+    np.testing.assert_allclose(table.values[:, 0], [1, (3 + 7 + 9) / 3, 5])
+    assert "4 times between two steps moved to the nearer step, 3 times more than one at a step averaged" in str(
+        table.report
+    )
+
+
 def test_without_a_time_column_rows_stay_as_they_are(tmp_path: Path) -> None:
     table = read_table(write(tmp_path, "a;b\r\n1;2\r\n3;\r\n5;6\r\n"), ["b", "a"])
     assert table.times is None
@@ -111,6 +120,7 @@ def test_the_real_load_file_is_mended(shared_data: Path) -> None:
         ("time,temp\n1,2\n", "TABLE_COLUMN_MISSING", "no column 'load'; it has 'time', 'temp'"),
         ("load\n1\nabc\n", "TABLE_VALUE_INVALID", "line 3: load is 'abc'"),
         ("load\n1\ninf\n", "TABLE_VALUE_INVALID", "line 3: load is 'inf'"),
+        ("load,time,load\n1,2020-01-01,2\n", "TABLE_UNREADABLE", "2 columns are called 'load'"),
         ("load\nNA\n", "TABLE_VALUE_INVALID", "'load' has no values"),
         ("load,temp\n1\n", "TABLE_UNREADABLE", "line 2: 1 cells where the header has 2"),
         ("t,load\n2020-01-01,1\nyesterday,2\n", "TABLE_VALUE_INVALID", "line 3: t is 'yesterday'"),
@@ -122,6 +132,12 @@ def test_a_bad_table_is_named_with_line_and_column(tmp_path: Path, text: str, re
         read_table(write(tmp_path, text), ["load"], step_seconds=3600)
     assert error.value.reason == reason
     assert words in str(error.value)
+
+
+def test_a_form_of_times_that_names_the_year_twice_fits_no_time(tmp_path: Path) -> None:
+    path = write(tmp_path, "time,load\n2020 2020,1\n")
+    with pytest.raises(InputError, match="not a time of the form"):
+        read_table(path, ["load"], time_column="time", time_format="%Y %Y")
 
 
 def test_a_file_that_is_not_text_is_unreadable(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,11 +36,14 @@ class TableFile:
         """Position of a column.
 
         Raises:
-            InputError: TABLE_COLUMN_MISSING.
+            InputError: TABLE_COLUMN_MISSING, or TABLE_UNREADABLE where several have the name.
         """
         if name not in self.header:
             known = ", ".join(map(repr, self.header))
             raise InputError("TABLE_COLUMN_MISSING", f"{self.path}: no column {name!r}; it has {known}")
+        if self.header.count(name) > 1:
+            text = f"{self.path}: {self.header.count(name)} columns are called {name!r}; rename all but one"
+            raise InputError("TABLE_UNREADABLE", text)
         return self.header.index(name)
 
     def is_indicator(self, name: str) -> bool:
@@ -141,7 +145,7 @@ def parse_time(cell: str, time_format: str = "") -> float | None:
             return None
         else:
             time = datetime.fromisoformat(cell.strip())
-    except ValueError:
+    except (ValueError, re.error):  # strptime makes an expression of the form
         return None
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 

@@ -28,6 +28,8 @@ class TableReport:
     """Rows whose time another row had already; they were averaged."""
     off_grid: int = 0
     """Times between two steps of the grid; they were moved to the nearer one."""
+    crowded: int = 0
+    """Times that were moved to a step that another one has already; their rows were averaged."""
     missing_steps: int = 0
     """Stamps of the time grid that no row had; they were filled."""
     longest_gap: int = 0
@@ -53,6 +55,7 @@ class TableReport:
             (self.untimed, f"{self.untimed} rows without a time", "left out"),
             (self.duplicates, f"{self.duplicates} duplicated times", "averaged"),
             (self.off_grid, f"{self.off_grid} times between two steps", "moved to the nearer step"),
+            (self.crowded, f"{self.crowded} times more than one at a step", "averaged"),
             (self.missing_steps, f"{self.missing_steps} missing times{longest}", filled),
         ]
         found = [(what, done) for applies, what, done in general if applies]
@@ -85,7 +88,7 @@ def lay_on_grid(
     step_seconds: int | None,
     stepwise: Sequence[bool],
 ) -> Table:
-    """Sort rows by time, average duplicates, and fill what is missing.
+    """Sort rows by time, average what falls on the same time or step, and fill what is missing.
 
     Args:
         stamps: time of each row in seconds.
@@ -102,17 +105,18 @@ def lay_on_grid(
     report = replace(report, unsorted=unsorted, duplicates=len(stamps) - len(times))
     if step_seconds is not None:
         exact = (times - times[-1]) / step_seconds
-        steps = np.round(exact).astype(np.int64)
+        steps = np.floor(exact + 0.5)
         if -steps[0] >= max(1_000_000, 100 * len(steps)):
-            raise OverflowError(f"its times span {-steps[0]} steps of {step_seconds} s")
-        present, first = np.unique(steps, return_index=True)
+            raise OverflowError(f"its times span {-steps[0]:.0f} steps of {step_seconds} s")
+        present, values = _average_duplicates(steps, values)
         grid = np.arange(steps[0], 1)
         laid = np.full((len(grid), values.shape[1]), np.nan)
-        laid[present - steps[0]] = values[first]
+        laid[(present - steps[0]).astype(np.int64)] = values
         gaps = np.diff(present) - 1
         report = replace(
             report,
             off_grid=int((np.abs(exact - steps) > 1e-9).sum()),
+            crowded=len(steps) - len(present),
             missing_steps=int(gaps.sum()),
             longest_gap=int(gaps.max(initial=0)),
         )
