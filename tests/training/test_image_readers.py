@@ -117,6 +117,22 @@ def test_damaged_idx_files_are_named(tmp_path: Path, content: bytes, message: st
         find_images(tmp_path / "mnist")
 
 
+def test_idx_files_without_an_image_or_with_broken_compression_are_told(tmp_path: Path) -> None:
+    write_idx(tmp_path / "mnist")
+    packed = tmp_path / "mnist" / "train-images-idx3-ubyte.gz"
+    whole = bytearray(packed.read_bytes())
+    whole[12:40] = bytes(28)
+    packed.write_bytes(bytes(whole))
+    with pytest.raises(DataError, match="train-images-idx3-ubyte.gz cannot be read"):
+        find_images(tmp_path / "mnist")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / "train-images-idx3-ubyte").write_bytes(idx_bytes(np.zeros((0, 28, 28))))
+    (empty / "train-labels-idx1-ubyte").write_bytes(idx_bytes(np.zeros(0)))
+    with pytest.raises(DataError, match="has no images"):
+        find_images(empty)
+
+
 def test_cub200_has_its_own_split_and_boxes(tmp_path: Path) -> None:
     write_cub(tmp_path)
     quiet = Console(quiet=True)
@@ -156,6 +172,7 @@ def test_a_table_of_paths_and_labels(tmp_path: Path) -> None:
         ("path,label,part\nred/000.jpg,x,later\n", "line 2: the part is 'later'; expected train, val or test"),
         ("path,label\nred/000.jpg,x\nred/001.jpg,x\n", "has only the class 'x'"),
         ("path,label\n", "has no images"),
+        (f"path,label\nred/000.jpg,{'x' * 200_000}\n", "not a table: field larger"),
         ("", "its columns are none"),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tests.training.conftest import Result
+from training.data.labels import in_order
 from training.errors import WeightsError
 from training.models.vectors import load_vectors
 from zoo.card import Card, TextTask
@@ -177,6 +178,24 @@ def test_frozen_word_vectors_stay_as_they_are(tmp_path: Path, first_line: str) -
     vectors.write_text("great 1 2 x\n")
     with pytest.raises(WeightsError, match="line 1: expected a word and numbers"):
         load_vectors(embedding, words, vectors)
+
+
+def test_word_vectors_of_files_with_capitals_and_spaces(tmp_path: Path) -> None:
+    """The word in small letters counts, else its most frequent spelling; a token may have spaces in it."""
+    path = tmp_path / "cased.txt"
+    path.write_text("us 1 0\nUS 9 9\nParis 0 1\nPARIS 9 9\n. . . 5 5\nfilm 0 0\n", encoding="utf-8")
+    embedding = torch.nn.Embedding(5, 2)
+    assert load_vectors(embedding, ["us", "paris", "film"], path) == 3
+    us, paris, film = (row - embedding.weight[4] for row in embedding.weight[2:].detach())
+    assert film.abs().max() == 0
+    torch.testing.assert_close(us / us.norm(), torch.tensor([1.0, 0.0]))
+    torch.testing.assert_close(paris / paris.norm(), torch.tensor([0.0, 1.0]))
+
+
+@pytest.mark.parametrize("labels", [["10", "9", "1.0", "1", "01"], ["b", "nan", "2", "a"]])
+def test_classes_have_one_order(labels: list[str]) -> None:
+    expected = ("01", "1", "1.0", "9", "10") if "9" in labels else ("2", "a", "b", "nan")
+    assert in_order(labels) == in_order(reversed(labels)) == expected
 
 
 def test_files_of_all_forms_and_a_validation_file(train: Train, tmp_path: Path) -> None:

@@ -46,6 +46,8 @@ def test_wrappers_and_prefixes_of_checkpoints_are_taken_off(tmp_path: Path, stat
     wrapped = {"epoch": 3, "state_dict": {f"module.{key}": value for key, value in state.items()}}
     torch.save(wrapped, tmp_path / "checkpoint.pth")
     assert read_weights(tmp_path / "checkpoint.pth")[0].keys() == state.keys()
+    save_file(wrapped["state_dict"], tmp_path / "checkpoint.safetensors")
+    assert read_weights(tmp_path / "checkpoint.safetensors")[0].keys() == state.keys()
 
 
 def test_the_hash_in_a_file_name_is_checked(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:

@@ -65,7 +65,9 @@ def _read(path: Path) -> dict[str, list[float]]:
     except UnicodeDecodeError as exc:
         raise WeightsError(f"{path} is not UTF-8; of word2vec, use the text format") from exc
     vectors = _read_json(path, text) if text.lstrip().startswith("{") else _read_lines(path, text)
-    return {word.lower(): vector for word, vector in vectors.items()}
+    # Of "us" and "US" the former; of spellings with capitals alone the first, which in such files is the most frequent.
+    lowered = {word.lower(): vector for word, vector in reversed(vectors.items())}
+    return lowered | {word: vector for word, vector in vectors.items() if word == word.lower()}
 
 
 def _read_json(path: Path, text: str) -> dict[str, list[float]]:
@@ -80,14 +82,20 @@ def _read_json(path: Path, text: str) -> dict[str, list[float]]:
 
 
 def _read_lines(path: Path, text: str) -> dict[str, list[float]]:
-    """GloVe's format, or word2vec's, which begins with a line of two numbers: of words and of dimensions."""
-    vectors = {}
+    """GloVe's format, or word2vec's, which begins with a line of two numbers: of words and of dimensions.
+
+    A few tokens of GloVe's largest file have spaces in them (". . .").
+    """
+    vectors: dict[str, list[float]] = {}
+    width = 0  # that of the first vector
     for number, line in enumerate(text.split("\n"), 1):
-        word, *values = line.rstrip().split(" ")
-        if not values or (number == 1 and len(values) == 1):
+        parts = line.rstrip().split(" ")
+        if len(parts) < 2 or (number == 1 and len(parts) == 2):
             continue
+        width = width or len(parts) - 1
+        cut = max(1, len(parts) - width)
         try:
-            vectors[word] = [float(value) for value in values]
+            vectors[" ".join(parts[:cut])] = [float(value) for value in parts[cut:]]
         except ValueError as exc:
             raise WeightsError(f"{path}, line {number}: expected a word and numbers: {exc}") from exc
     return vectors

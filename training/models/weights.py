@@ -92,7 +92,7 @@ def read_weights(path: Path) -> tuple[StateDict, tuple[str, ...]]:
     notes = _check_hash(path)
     try:
         if path.suffix == ".safetensors":
-            return load_file(path), notes
+            return _unwrap(load_file(path), path.name), notes
         content = torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as exc:
         raise WeightsError(f"{path.name} is not a complete safetensors file: {exc}") from exc

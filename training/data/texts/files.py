@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from training.data.labels import in_order
+from training.data.utf8 import read_utf8
 from training.errors import DataError
 from training.hashing import file_sha256, manifest_hash
 from zoo.errors import InputError
@@ -44,10 +46,7 @@ class LabelledTexts:
             raise DataError(
                 f"all {len(self.labels)} texts have the label {min(found)!r}; a classifier needs two classes"
             )
-        try:
-            return tuple(sorted(found, key=float))
-        except ValueError:
-            return tuple(sorted(found))
+        return in_order(found)
 
     def classes(self, names: Sequence[str]) -> tuple[int, ...]:
         """Index of each text's label in `names`.
@@ -172,7 +171,7 @@ def _find(path: Path, header: list[str], wanted: str | None, usual: Sequence[str
 
 def _read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line number (of the row's end) and cells of each row that is not blank."""
-    content = _read_utf8(path)
+    content = read_utf8(path, "CP949")
     if path.suffix.lower() != ".csv":
         for line, row in enumerate(content.split("\n"), 1):  # not splitlines: it also cuts at U+0085 and U+2028
             if row.strip():
@@ -184,21 +183,6 @@ def _read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         yield from ((reader.line_num, row) for row in reader if row)
     except csv.Error as exc:
         raise DataError(f"{path}, line {reader.line_num}: not comma-separated values: {exc}") from exc
-
-
-def _read_utf8(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except OSError as exc:
-        raise DataError(f"{path} cannot be read: {exc.strerror}") from exc
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as exc:
-        line = data[: exc.start].count(b"\n") + 1
-        raise DataError(
-            f"{path}, line {line}: byte 0x{data[exc.start]:02x} is not UTF-8; "
-            f"convert the file, for example with: iconv -f CP949 -t UTF-8 {path.name}"
-        ) from exc
 
 
 def _advice(path: Path, width: int) -> str:

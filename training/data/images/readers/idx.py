@@ -6,6 +6,7 @@ The names of the classes are 0, 1, 2, .. unless a file `labels.txt` beside the d
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def read_idx(data: Path) -> ImageListing:
         DataError: a file is missing or damaged; the text names it.
     """
     items = [item for stem, part in _PARTS.items() for item in _read_part(data, stem, part)]
-    count = 1 + max(item.label for item in items)
+    count = 1 + max((item.label for item in items), default=-1)
     return ImageListing(tuple(items), _class_names(data, count))
 
 
@@ -43,7 +44,7 @@ def read_idx_file(path: Path) -> NDArray[np.uint8]:
     """
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as exc:
+    except (OSError, EOFError, zlib.error) as exc:
         raise DataError(f"{path} cannot be read: {exc}") from exc
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] != _UNSIGNED_BYTE:
         raise DataError(f"{path} is no IDX file of bytes: it begins with {data[:4].hex()}")

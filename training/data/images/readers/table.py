@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from training.data.images.items import GivenPart, ImageItem, ImageListing
+from training.data.labels import in_order
+from training.data.utf8 import read_utf8
 from training.errors import DataError
 
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "image", "image_path")
@@ -37,14 +39,14 @@ def read_table(path: Path) -> ImageListing:
         DataError: it cannot be read, a column or a file is missing, or a part is none; the text names the line.
     """
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    reader = csv.DictReader(io.StringIO(_read_utf8(path), newline=""), delimiter=delimiter)
+    reader = csv.DictReader(io.StringIO(read_utf8(path), newline=""), delimiter=delimiter)
     header = [name.strip() for name in reader.fieldnames or ()]
     reader.fieldnames = header
     path_column = _find(path, header, PATH_COLUMNS, "path")
     label_column = _find(path, header, LABEL_COLUMNS, "label")
     part_column = next((name for name in header if name.lower() in PART_COLUMNS), None)
     rows: list[tuple[str, str, GivenPart | None, dict[str, str]]] = []
-    for row in reader:
+    for row in _rows(path, reader):
         name, label = ((row[column] or "").strip() for column in (path_column, label_column))
         if not name or not label:
             raise DataError(f"{path}, line {reader.line_num}: the {'label' if name else 'path'} is missing")
@@ -53,7 +55,7 @@ def read_table(path: Path) -> ImageListing:
         part = _part(path, reader.line_num, row[part_column] if part_column else "")
         others = {column: (row[column] or "").strip() for column in header if column not in (path_column, label_column)}
         rows.append((name, label, part, others))
-    classes = _sorted({label for _, label, _, _ in rows})
+    classes = in_order(label for _, label, _, _ in rows)
     index = {name: number for number, name in enumerate(classes)}
     items = [
         ImageItem(Path(name).as_posix(), index[label], path.parent / name, part, columns=columns)
@@ -62,13 +64,11 @@ def read_table(path: Path) -> ImageListing:
     return ImageListing(tuple(items), classes)
 
 
-def _read_utf8(path: Path) -> str:
-    data = path.read_bytes()
+def _rows(path: Path, reader: csv.DictReader[str]) -> Iterator[dict[str, str]]:
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as exc:
-        line = data[: exc.start].count(b"\n") + 1
-        raise DataError(f"{path}, line {line}: byte 0x{data[exc.start]:02x} is not UTF-8; convert the file") from exc
+        yield from reader
+    except csv.Error as exc:
+        raise DataError(f"{path}, line {reader.line_num}: not a table: {exc}") from exc
 
 
 def _find(path: Path, header: Sequence[str], usual: Sequence[str], what: str) -> str:
@@ -86,10 +86,3 @@ def _part(path: Path, line: int, text: str | None) -> GivenPart | None:
     if value not in _PARTS:
         raise DataError(f"{path}, line {line}: the part is {text!r}; expected train, val or test")
     return _PARTS[value]
-
-
-def _sorted(labels: set[str]) -> tuple[str, ...]:
-    try:
-        return tuple(sorted(labels, key=float))
-    except ValueError:
-        return tuple(sorted(labels))
