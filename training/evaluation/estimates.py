@@ -2,7 +2,8 @@
 
 Items of a classifier are independent, so its accuracy has Wilson's interval, its log loss that of a mean; its F1 is
 drawn anew many times from its confusion matrix (bootstrap). Neighbouring forecasts share most of their future, so they
-are drawn in blocks (H. Künsch, "The Jackknife and the Bootstrap for General Stationary Observations", 1989).
+are drawn in blocks that do not overlap (E. Carlstein, "The Use of Subseries Values for Estimating the Variance of a
+General Statistic from a Stationary Sequence", 1986).
 """
 
 from __future__ import annotations

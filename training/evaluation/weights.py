@@ -32,7 +32,7 @@ def fit_forecast_weights(errors_MN: NDArray[np.float64]) -> NDArray[np.float64]:
         errors_MN: of each forecaster, in units in which all count alike.
     """
     products = errors_MN @ errors_MN.T / errors_MN.shape[1]
-    products = products / np.abs(products).max()
+    products = products / max(float(np.abs(products).max()), np.finfo(np.float64).tiny)
     weights = np.full(len(errors_MN), 1 / len(errors_MN))
     for _ in range(_ROUNDS):
         weights = weights * np.exp(-(products @ weights))
