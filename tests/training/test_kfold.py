@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable
@@ -12,7 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
+from safetensors.torch import save_file
 
 from tests.training.conftest import Result
 from tests.training.pictures import write_pictures
@@ -20,10 +23,12 @@ from tests.training.test_series_training import weather, write_table
 from tests.training.test_text_training import toy_reviews
 from training.errors import DataError, SettingsError, StoppedError
 from training.evaluation.repeats import repeated
+from training.experiments.images import ImageTask
 from training.experiments.kfold import kfold
 from training.experiments.texts import TextTask
+from training.models.backbones import make_backbone
 from training.settings import ImageSettings, SeriesSettings, TextSettings
-from training.settings.experiments import TextFoldSettings
+from training.settings.experiments import ImageFoldSettings, TextFoldSettings
 from zoo import BUNDLED
 
 Train = Callable[..., Result]
@@ -175,3 +180,42 @@ def test_mean_and_interval_of_a_few_measurements() -> None:
     assert repeated((measured - 0.8875 + half).tolist()).p_value == pytest.approx(0.05, abs=1e-6)
     assert repeated([0.5]) == (0.5, None, None)
     assert repeated([0.0, 0.0]).p_value == 1.0
+
+
+class ForgetfulConsole(Console):
+    """A terminal at which somebody removes the features that are kept before each fold begins."""
+
+    def __init__(self, runs: Path) -> None:
+        super().__init__(quiet=True)
+        self.runs, self.said = runs, list[str]()
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        text = str(objects[0]) if objects else ""
+        self.said.append(text)
+        if text.startswith("\nfold"):
+            for folder in self.runs.glob("*/*/trials/features"):
+                shutil.rmtree(folder)
+
+
+def test_features_of_a_frozen_backbone_are_computed_once_for_all_folds(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    save_file(make_backbone("mobilenet_v2", 2, image_size=32).network.state_dict(), tmp_path / "weights.safetensors")
+    settings = ImageFoldSettings(
+        data=write_pictures(tmp_path / "pictures", 24),
+        mode="freeze",
+        weights=str(tmp_path / "weights.safetensors"),
+        image_size=32,
+        runs=tmp_path / "runs",
+        folds=2,
+        epochs=2,
+        learning_rate=0.01,
+        workers=0,
+        device="cpu",
+    )
+    consoles = {"kept": ForgetfulConsole(tmp_path / "nowhere"), "anew": ForgetfulConsole(tmp_path / "runs")}
+    folds = {name: kfold(settings.model_copy(update={"name": name}), ImageTask(), consoles[name]) for name in consoles}
+    for one, other in zip(*(outcome.folds for outcome in folds.values()), strict=True):
+        assert one.metrics == other.metrics  # bit by bit
+    assert folds["kept"].answers == folds["anew"].answers
+    computed = {name: 4 - sum("part from" in line for line in console.said) for name, console in consoles.items()}
+    assert computed == {"kept": 2, "anew": 4}  # in the first fold those of both parts
