@@ -19,6 +19,7 @@ from menagerie.v1 import model_pb2
 from menagerie.v1.prediction_service_pb2 import ClassifyImagesRequest
 from menagerie.v1.prediction_service_pb2_grpc import PredictionServiceStub
 from training.errors import RemoteError, SettingsError
+from zoo import byte_strings
 from zoo.golden import Tensors
 
 _DATATYPES = {
@@ -34,7 +35,6 @@ _NAMES = {dtype: name for name, dtype in _DATATYPES.items()}
 _ALL = 2**31 - 1
 """Classes."""
 _REQUEST_BYTES = 16 * 2**20
-_LENGTH = np.dtype("<u4")  # before each element of BYTES
 
 
 class RemoteModel:
@@ -137,8 +137,7 @@ def _channel(address: str, authorities: Path | None) -> grpc.Channel:
 
 def _encode(value: NDArray[np.generic]) -> tuple[str, bytes]:
     if value.dtype == object:
-        texts = [str(text).encode() for text in value.ravel()]
-        return "BYTES", b"".join(len(text).to_bytes(_LENGTH.itemsize, "little") + text for text in texts)
+        return "BYTES", byte_strings.encode(value)
     return _NAMES[value.dtype.newbyteorder("<")], np.ascontiguousarray(value).tobytes()
 
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from inference.grpc_service_pb2 import InferTensorContents, ModelInferRequest
 from service.backend.contract import TensorSpec
-from service.convert import byte_strings
 from service.errors import InvalidTensorError
 from service.settings import Settings
+from zoo import byte_strings
 
 InputTensor = ModelInferRequest.InferInputTensor
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from inference.grpc_service_pb2 import ModelInferResponse, ModelStreamInferResponse
 from service.backend.contract import Tensors
-from service.convert import byte_strings
 from service.convert.tensor_message import TensorRequest
 from service.errors import ServiceError
 from service.models.served_model import ServedModel
+from zoo import byte_strings
 
 
 def response(

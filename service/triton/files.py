@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.backend.contract import DTYPES
-from service.convert import byte_strings
+from zoo import byte_strings
 from zoo.errors import PackageError
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")

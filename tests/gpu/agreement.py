@@ -10,14 +10,13 @@ import numpy as np
 from inference import grpc_service_pb2 as pb
 from inference.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from service.backend.contract import DTYPES, Tensors
-from service.convert import byte_strings
 from service.models.entry import Entry
 from service.server import Server
 from service.settings import Settings
 from tests.gpu.bench import Bench
 from tests.gpu.callers import CHANNEL
 from tests.gpu.models import HALF
-from zoo import BUNDLED
+from zoo import BUNDLED, byte_strings
 from zoo.golden import golden_inputs
 from zoo.repository import MODEL_FILE
 from zoo.runtime import make_run, open_session

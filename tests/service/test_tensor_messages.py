@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference import grpc_service_pb2 as pb
-from service.convert.byte_strings import encode
 from service.convert.tensor_message import TensorRequestParser
 from tests.service import plain_graphs
 from tests.service.calls import Calls, failure, infer_request, numbers, picture, until
 from tests.service.conftest import Serve, add_plain
+from zoo.byte_strings import encode
 
 SMALL = st.binary(max_size=300)
 NAMES = st.text(max_size=8)
