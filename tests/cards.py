@@ -40,7 +40,7 @@ def stateful_card(golden: Golden | None = None, **changes: object) -> Card:
     """One row at a time; the total of all loads is what it remembers."""
     task = forecast_card().task.model_copy(update={"window_steps": 1})
     assert isinstance(task, SeriesTask)
-    card = _card("total", task, golden).model_dump() | {"state": [STATE]} | changes
+    card = _card("total", task, None).model_dump() | {"state": [STATE], "golden": golden or Golden()} | changes
     return Card.model_validate(card)
 
 

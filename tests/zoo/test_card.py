@@ -45,12 +45,21 @@ def changed(path: str, value: Any) -> str:
         ("provenance.created", "yesterday", "provenance.created: Input should be a valid datetime"),
         ("golden.samples", [{"text": "x", "expected": [1]}], "golden.samples[0].image must be set"),
         ("golden.samples", [{"expected": [1]}], "exactly one of image, text, history must be set"),
+        ("golden.samples", [{"image": "", "expected": [1]}], "samples[0].expected must have 2 numbers, it has 1"),
     ],
 )
 def test_a_wrong_field_is_named(path: str, value: Any, message: str) -> None:
     with pytest.raises(CardError) as error:
         parse_card(changed(path, value))
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("history", [[[1, 2]] * 2, [[1, 2], [1], [1, 2]]], ids=["too short", "ragged"])
+def test_the_history_of_a_golden_sample_is_a_window(history: list[list[float]]) -> None:
+    card = forecast_card().model_dump(mode="json")
+    card["golden"]["samples"] = [{"history": history, "expected": [1, 2]}]
+    with pytest.raises(CardError, match=r"golden\.samples\[0\]\.history must have 3 rows of 2 numbers"):
+        parse_card(json.dumps(card))
 
 
 @pytest.mark.parametrize(

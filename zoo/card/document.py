@@ -74,9 +74,22 @@ class Card(Part):
         for index, sample in enumerate(self.golden.samples):
             if getattr(sample, field) is None:
                 raise ValueError(f"golden.samples[{index}].{field} must be set for task {self.task.kind}")
-            if self.state and not sample.history:
-                raise ValueError(f"golden.samples[{index}].history must have a row")
+            if len(sample.expected) != self.task.answer_size:
+                raise ValueError(
+                    f"golden.samples[{index}].expected must have {self.task.answer_size} numbers, it has "
+                    f"{len(sample.expected)}"
+                )
+            if sample.history is not None and isinstance(self.task, SeriesTask):
+                self._check_history(index, sample.history, self.task)
         return self
+
+    def _check_history(self, index: int, history: tuple[tuple[float, ...], ...], task: SeriesTask) -> None:
+        rows = len(history) if self.state and history else task.window_steps
+        if len(history) != rows or any(len(row) != len(task.features) for row in history):
+            raise ValueError(
+                f"golden.samples[{index}].history must have {'a row or more' if self.state else f'{rows} rows'} of "
+                f"{len(task.features)} numbers"
+            )
 
     def headline(self) -> str:
         """The one test metric to name where there is room for one, e.g. "accuracy 0.93"; empty without any."""

@@ -55,6 +55,11 @@ class ImageTask(Part):
     labels: Labels
     resize: Resize
 
+    @property
+    def answer_size(self) -> int:
+        """Numbers that the answer to one input has."""
+        return len(self.labels)
+
 
 class TextTask(Part):
     """Text classification: `text` string [N], Unicode NFC -> `probabilities`, `logits` [N, K]."""
@@ -65,6 +70,11 @@ class TextTask(Part):
     """Tokens beyond this many are cut off by the graph."""
     language: str = ""
     """BCP 47 tag, e.g. "ko"; empty when unknown."""
+
+    @property
+    def answer_size(self) -> int:
+        """Numbers that the answer to one input has."""
+        return len(self.labels)
 
 
 class Quantity(Part):
@@ -96,6 +106,11 @@ class SeriesTask(Part):
     """Name of the time column in the files that it was trained on; helps to read a user's file."""
     interval: PredictionInterval | None = None
     """Around each forecast value; None: unknown."""
+
+    @property
+    def answer_size(self) -> int:
+        """Numbers that the answer to one input has."""
+        return self.horizon_steps * len(self.targets)
 
     @model_validator(mode="after")
     def _interval_fits(self) -> Self:
