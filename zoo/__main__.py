@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from zoo import BUNDLED
-from zoo.card import Card, ImageTask, SeriesTask, TextTask
+from zoo.card import Card, ImageTask, Quantity, SeriesTask, TextTask
 from zoo.catalog import find_entries, read_catalog
 from zoo.errors import RepositoryError, ZooError
 from zoo.package import read_card
@@ -48,7 +48,7 @@ def list_models(repository: Repository = BUNDLED, as_json: AsJson = False) -> No
     table = Table("model", "version", "task", "test", "MiB", "description", box=None, pad_edge=False)
     for row in rows:
         table.add_row(*(escape(str(row[key])) for key in ("model", "version", "task", "test", "mib", "description")))
-    console.print(table if rows else f"no models in {repository}")
+    console.print(table if rows else f"no models in {escape(str(repository))}")
 
 
 @app.command()
@@ -113,7 +113,7 @@ def catalog(
         numbers = (entry.top1, entry.measured_px, entry.input_px, entry.parameters_millions, entry.gflops)
         mark = " *" if entry.default else ""
         table.add_row(entry.backbone, entry.weights + mark, entry.family, *map(str, numbers), entry.licence)
-    console.print(table if found else f"no backbone with {' '.join(words or ())} is listed; timm has more than these")
+    console.print(table if found else "no backbone that is listed fits; timm has more than these")
 
 
 def _verify(chosen: ModelVersion) -> str:
@@ -194,9 +194,11 @@ def _describe_task(card: Card) -> Iterator[tuple[str, str]]:
             yield f"{len(labels)} labels", _listed(labels)
         case SeriesTask() as task:
             yield "input", f"history float32 [N, {task.window_steps}, {len(task.features)}], physical units"
-            yield "features", _listed([f"{item.name} ({item.unit})" for item in task.features])
-            yield "targets", _listed([f"{item.name} ({item.unit})" for item in task.targets])
+            yield "features", _listed([_with_unit(item) for item in task.features])
+            yield "targets", _listed([_with_unit(item) for item in task.targets])
             yield "horizon", f"{task.horizon_steps} steps of {task.step_seconds} s"
+            if task.interval:
+                yield "intervals", f"around each value, to cover {task.interval.coverage:.0%} of what comes"
     if card.state:
         yield "state", _listed([f"{part.input} {part.dtype} [N, {_dims(part.shape)}]" for part in card.state])
 
@@ -211,6 +213,10 @@ def _describe_provenance(card: Card) -> Iterator[tuple[str, str]]:
     yield "seed", str(origin.seed)
     yield "weights from", origin.weights_source or "training from scratch"
     yield "made with", ", ".join(f"{name} {version}" for name, version in origin.versions.items())
+
+
+def _with_unit(quantity: Quantity) -> str:
+    return f"{quantity.name} ({quantity.unit})" if quantity.unit else quantity.name
 
 
 def _times(count: int) -> str:

@@ -11,7 +11,7 @@ from tests.cards import forecast_card, image_card, stateful_card, text_card
 from tests.graphs import forecast_graph, image_graph, stateful_forecast_graph, text_graph
 from tests.zoo.test_golden import IMAGES, SERIES, SUMS
 from zoo.__main__ import main
-from zoo.card import Golden, GoldenSample
+from zoo.card import Golden, GoldenSample, PredictionInterval, SeriesTask
 from zoo.repository import publish
 
 
@@ -64,6 +64,18 @@ def test_show_tells_what_a_user_needs(repository: Path, zoo, model: str, words: 
     assert code == 0
     for word in [*words, "Apache-2.0", "accuracy", "0.75", "made up", "2024-05-01 12:00 by tests"]:
         assert word in out
+
+
+def test_show_tells_of_intervals_and_leaves_out_units_that_nobody_gave(tmp_path: Path, zoo) -> None:  # type: ignore[no-untyped-def]
+    card = forecast_card(SERIES)
+    assert isinstance(card.task, SeriesTask)
+    bare = tuple(item.model_copy(update={"unit": ""}) for item in card.task.features)
+    interval = PredictionInterval(coverage=0.9, half_widths=((1.0,), (2.0,)))
+    task = card.task.model_copy(update={"features": bare, "interval": interval})
+    publish(forecast_graph(), card.model_copy(update={"task": task}), tmp_path, "load")
+    _, out, _ = zoo("show", "load", "--repository", tmp_path)
+    assert "load, temperature\n" in out
+    assert "around each value, to cover 90% of what comes" in out
 
 
 def test_show_of_an_unknown_model_names_what_there_is(repository: Path, zoo) -> None:  # type: ignore[no-untyped-def]
