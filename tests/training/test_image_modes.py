@@ -154,7 +154,7 @@ def test_both_phases_of_a_finetuning_and_features_that_are_kept(menagerie_train:
     with (folder / "split.csv").open() as file:
         trained = [Path(row["name"]) for row in csv.DictReader(file) if row["part"] == "train"]
     copies = {path.relative_to(folder / "copies").as_posix() for path in (folder / "copies").glob("*/*.png")}
-    assert copies == {f"{path.parent}/{path.parent}_{path.stem}-1.png" for path in trained}
+    assert copies == {f"{path.parent}/{path.parent}_{path.name}-1.png" for path in trained}
     result = menagerie_train("image", pictures, *common, *places, "--mode", "freeze")
     assert result.exit_code == 0, result.stderr
     assert f"features of the training part from {tmp_path / 'runs' / 'features'}" in result.stderr

@@ -11,6 +11,7 @@ from rich.console import Console
 from tests.training.pictures import write_pictures
 from training.data.images import EvaluationImages, LabelledImages, TrainingImages, read_images, split_images
 from training.data.images.augmentation import make_augmentation
+from training.data.images.copies import write_copies
 from training.errors import DataError
 from training.settings import ImageSettings
 from zoo.card import Resize
@@ -37,9 +38,24 @@ def test_evaluation_sees_exactly_what_a_server_prepares(tmp_path: Path, resize: 
     assert classes == [0, 0, 0, 1, 1, 1]
 
 
+def test_copies_of_files_that_differ_in_form_only_stay_apart(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "in", 2)
+    (tmp_path / "in" / "red" / "001.jpg").rename(tmp_path / "in" / "red" / "000.png")
+    images = read(tmp_path / "in")
+    training = TrainingImages(images, range(4), CROPPED, make_augmentation(augmented(tmp_path), CROPPED))
+    data = write_copies(training, 2, tmp_path / "out")
+    assert len(data) == 12
+    written = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")}
+    assert len(written) == 8
+    assert {"red/red_000.jpg-1.png", "red/red_000.png-2.png"} < written
+
+
+def augmented(folder: Path) -> ImageSettings:
+    return ImageSettings(data=folder, output=folder, name="x", smallest_crop=0.5)
+
+
 def test_training_images_are_augmented_and_of_the_input_size(tmp_path: Path) -> None:
-    settings = ImageSettings(data=tmp_path, output=tmp_path, name="x", smallest_crop=0.5)
-    transform = make_augmentation(settings, CROPPED)
+    transform = make_augmentation(augmented(tmp_path), CROPPED)
     images = TrainingImages(read(write_pictures(tmp_path, 3)), range(6), CROPPED, transform)
     (first, label), (again, _), (second, _) = images[0, 1], images[0, 1], images[0, 2]
     assert first.shape == (40, 40, 3)

@@ -23,16 +23,20 @@ def write_copies(images: TrainingImages, count: int, folder: Path) -> TensorData
     labels: list[int] = []
     for item in range(len(images)):
         source = images.images.items[images.indexes[item]]
-        place = folder / images.images.classes[source.label]
+        place = folder / _flat(images.images.classes[source.label])
         if is_first_process():
             place.mkdir(parents=True, exist_ok=True)
         seen.append(images.plain(item))
         for copy in range(1, count + 1):
             pixels, _ = images[item, copy * len(images) + item]
-            # Names are free of slashes, and those of different folders stay apart.
-            name = f"{Path(source.name).with_suffix('').as_posix().replace('/', '_')}-{copy}.png"
             if is_first_process():
-                Image.fromarray(pixels.numpy()).save(place / name, compress_level=1)
+                path = place / f"{_flat(source.name)}-{copy}.png"
+                Image.fromarray(pixels.numpy()).save(path, compress_level=1)
             seen.append(pixels)
         labels += [source.label] * (1 + count)
     return TensorDataset(torch.stack(seen), torch.tensor(labels))
+
+
+def _flat(name: str) -> str:
+    """A name for one file: those of other folders, and of other forms of image, stay apart."""
+    return name.replace("/", "_")
