@@ -11,11 +11,12 @@ import pytest
 
 from tests.cards import image_card
 from tests.training.conftest import Result
+from training.hashing import file_sha256, manifest_hash
 from training.reports.making import write_report
 from training.reports.page import Page
 from training.runs import LEDGER_FILE, count_test_use, describe_uses
 from zoo.package import read_card
-from zoo.repository import MODEL_FILE
+from zoo.repository import MODEL_FILE, publish
 
 Train = Callable[..., Result]
 
@@ -52,6 +53,36 @@ def test_measuring_again_counts(menagerie_train: Train, published_folder: Path, 
     result = menagerie_train("evaluate", *arguments[:2], "--runs", tmp_path / "file")
     assert result.exit_code == 2
     assert "cannot be written: File exists; name another folder with --runs" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize(("name", "file"), [("moods", "moods.tsv"), ("weather", "weather.csv")])
+def test_data_are_known_by_their_content(
+    menagerie_train: Train, published_folder: Path, tmp_path: Path, name: str, file: str
+) -> None:
+    renamed = tmp_path / f"renamed{Path(file).suffix}"
+    shutil.copy(published_folder / file, renamed)
+    model = published_folder / "zoo" / name / "1" / MODEL_FILE
+    card = read_card(model)
+    assert card
+    assert card.provenance.data_sha256 == file_sha256(renamed)
+    for data, look in ((published_folder / file, "1st"), (renamed, "2nd")):
+        result = menagerie_train("evaluate", model, data, "--runs", tmp_path / "runs")
+        said = " ".join(result.stderr.split())
+        assert f"the test part of the data that {name} was trained on" in said
+        assert f"{look} look at the test part" in said
+
+
+def test_cards_with_names_of_files_in_their_hash_are_still_understood(
+    menagerie_train: Train, published_folder: Path, tmp_path: Path
+) -> None:
+    data, model = published_folder / "moods.tsv", published_folder / "zoo" / "moods" / "1" / MODEL_FILE
+    card = read_card(model)
+    assert card
+    hashed = manifest_hash([("moods.tsv", file_sha256(data))])
+    provenance = card.provenance.model_copy(update={"data_sha256": hashed})
+    publish(model.read_bytes(), card.model_copy(update={"provenance": provenance}), tmp_path / "zoo", "moods")
+    result = menagerie_train("evaluate", tmp_path / "zoo" / "moods", data, "--runs", tmp_path / "runs")
+    assert "the test part of the data that moods was trained on" in " ".join(result.stderr.split())
 
 
 def test_other_data_are_counted_for_themselves(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def quantize(settings: QuantizeSettings, console: Console | None = None) -> Quan
         )
     part = read_held_out(card, settings.data, console)
     split, version = card.provenance.split, f"{path.parents[1].name} {path.parent.name}"
-    uses = count_test_use(settings.runs, card.provenance.data_sha256, split, f"quantize {version}")
+    uses = count_test_use(settings.runs, part.data_sha256, split, f"quantize {version}")
     console.print(describe_uses(uses), style="dim", highlight=False, soft_wrap=True)
     console.print("converting and measuring")
     onnx_bytes = path.read_bytes()

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from training.data.order import ShuffledOrder
 from training.data.series.tables import read_readings
 from training.errors import DataError
-from training.hashing import file_sha256, manifest_hash
+from training.hashing import files_hash
 from training.settings.series import SeriesSettings
 
 Batch = tuple[Tensor, Tensor]
@@ -105,7 +105,7 @@ def read_series_parts(settings: SeriesSettings) -> SeriesParts:
         **parts,
         step_seconds=readings.step_seconds,
         split=f"{split.description} rows{_test_begins(readings.times, split.test[0])}",
-        sha256=manifest_hash([(settings.data.name, file_sha256(settings.data))]),
+        sha256=files_hash([settings.data]),
         summary=f"{settings.data.name}: {readings.rows} rows; one step is {readings.step_seconds} s",
         findings=readings.findings,
     )

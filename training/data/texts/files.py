@@ -11,7 +11,6 @@ from pathlib import Path
 from training.data.labels import in_order
 from training.data.utf8 import read_utf8
 from training.errors import DataError
-from training.hashing import file_sha256, manifest_hash
 from zoo.errors import InputError
 from zoo.text import prepare_text
 
@@ -32,8 +31,6 @@ class LabelledTexts:
     """Rows that were left out because their text is empty."""
     groups: tuple[str, ...]
     """What belongs together; empty where nobody asked."""
-    sha256: str
-    """Over the files, see `training.hashing.manifest_hash`."""
 
     def class_names(self) -> tuple[str, ...]:
         """The distinct labels; numbers in the order of their values, words alphabetically.
@@ -98,8 +95,7 @@ def read_texts(
                 groups.append(_checked_group(path, line, group, group_column))
     if not texts:
         raise DataError(f"no texts in {', '.join(str(path) for path in paths) or 'no files'}")
-    digest = manifest_hash((path.name, file_sha256(path)) for path in paths)
-    return LabelledTexts(tuple(texts), tuple(labels), skipped, tuple(groups), digest)
+    return LabelledTexts(tuple(texts), tuple(labels), skipped, tuple(groups))
 
 
 def _prepared(path: Path, line: int, text: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from training.data.groups import split_classes
 from training.data.texts.files import LabelledTexts, read_texts
 from training.errors import SettingsError
-from training.hashing import manifest_hash
+from training.hashing import files_hash
 from training.settings.text import TextSettings
 
 
@@ -59,11 +59,11 @@ def read_text_parts(settings: TextSettings) -> TextParts:
         names=labels,
     )
     parts = {name: _take(texts, classes, rows) for name, rows in split.parts().items()}
-    description, sha256 = split.description, texts.sha256
+    description = split.description
     if given is not None and settings.validation_file is not None:
         parts["validation"] = TextPart(given.texts, given.classes(found), given.groups)
         description += f"; {len(given.texts)} validation from {settings.validation_file.name}"
-        sha256 = manifest_hash([("data", sha256), ("validation", given.sha256)])
+    sha256 = files_hash(settings.data, settings.validation_file)
     return TextParts(labels, **parts, split=description, sha256=sha256, summary=_summary(texts, labels, classes))
 
 

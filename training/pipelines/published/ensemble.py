@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from training.errors import DataError, GateError
+from training.errors import GateError
 from training.evaluation.estimates import Estimate, forecast_estimates
 from training.evaluation.weights import fit_class_weights, fit_forecast_weights
 from training.export.gate import BATCH_SIZES, check_batch_independence, check_metric, check_parity, publish_checked
@@ -23,7 +23,7 @@ from training.pipelines.published.joint_card import (
     joint_reference,
     joint_task,
 )
-from training.pipelines.published.of_card import target_std
+from training.pipelines.published.of_card import check_same_data, target_std
 from training.pipelines.published.together import check_together
 from training.runs import count_test_use, describe_uses
 from training.settings import EnsembleSettings
@@ -131,11 +131,7 @@ def _read(settings: EnsembleSettings, card: Card, part: Part, console: Console) 
         batch_size=settings.batch_size,
         validation_file=settings.validation_file,
     )
-    if examples.sha256 != card.provenance.data_sha256:
-        raise DataError(
-            f"these are not the data that {card.name!r} was trained on: sha256 {examples.sha256[:12]}, the card has "
-            f"{card.provenance.data_sha256[:12]}; their test part would not be what training left out"
-        )
+    check_same_data(card, examples.trained_on, examples.sha256)
     return examples
 
 

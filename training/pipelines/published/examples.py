@@ -22,7 +22,7 @@ from training.evaluation.classification import ClassificationReport, classificat
 from training.evaluation.estimates import Estimate, classifier_estimates, forecast_estimates
 from training.evaluation.forecasts import forecast_errors
 from training.export.text import text_tensor
-from training.hashing import file_sha256, manifest_hash
+from training.hashing import files_hash, named_files_hash
 from training.pipelines.published.labels import known_classes, relabelled
 from training.pipelines.published.of_card import SPLIT_SETTINGS, one_path, same_data, settings_of, target_std
 from training.pipelines.series.streamed import stream_errors
@@ -58,6 +58,8 @@ class Examples:
     """For people, e.g. `the test part of the data that it was trained on: 200 images`."""
     sha256: str
     """Of all the data."""
+    trained_on: bool
+    """Whether they are those that the model was trained on."""
     uses_test: bool
     """Whether the test part is in it."""
     measure: Callable[[Run], Measured]
@@ -143,7 +145,8 @@ def _images(
         crop_to_boxes=settings.crop_to_boxes,
         console=console,
     )
-    if same_data(origin, images.sha256):
+    same = same_data(origin, images.sha256)
+    if same:
         split = split_images(
             images,
             validation=settings.validation,
@@ -157,9 +160,9 @@ def _images(
     parts = {name: indexes for name, indexes in parts.items() if indexes} | {"all": tuple(range(len(images.items)))}
     name = _choose(origin, parts, part)
     pictures = EvaluationImages(relabelled(images, task.labels, card.name), parts[name], task.resize)
-    what = _describe(origin, images.sha256, name, f"{len(pictures)} images")
+    what = _describe(origin, same, name, f"{len(pictures)} images")
     sample, _ = next(pictures.batches(_SAMPLE))
-    examples = _classified(what, images.sha256, name, lambda: pictures.batches(batch_size), sample)
+    examples = _classified(what, images.sha256, same, name, lambda: pictures.batches(batch_size), sample)
     return replace(examples, files=lambda: _files(pictures, batch_size))
 
 
@@ -178,13 +181,14 @@ def _texts(card: Card, origin: Card, settings: TextSettings, part: Part, batch_s
         )
     read = partial(read_texts, text_column=settings.text_column, label_column=settings.label_column)
     texts = read(settings.data)
-    sha256 = texts.sha256
     if settings.validation_file is not None:
-        held_out = read([settings.validation_file])
-        sha256 = manifest_hash([("data", sha256), ("validation", held_out.sha256)])
+        read([settings.validation_file])  # says what is wrong with it
+    files = (settings.data, settings.validation_file)
+    sha256 = files_hash(*files)
+    same = same_data(origin, sha256, named_files_hash(*files))
     classes = known_classes(texts.labels, card.task.labels, settings.label_names, card.name)
     parts = {"all": TextPart(texts.texts, classes)}
-    if same_data(origin, sha256):
+    if same:
         split = read_text_parts(settings.model_copy(update={"label_names": ""}))
         known = known_classes(split.labels, card.task.labels, settings.label_names, card.name)
         named = {"train": split.train, "validation": split.validation, "test": split.test}
@@ -199,26 +203,32 @@ def _texts(card: Card, origin: Card, settings: TextSettings, part: Part, batch_s
             rows = slice(start, start + batch_size)
             yield text_tensor(chosen.texts[rows]), chosen.classes[rows]
 
-    what = _describe(origin, sha256, name, f"{len(chosen.texts)} texts")
-    return _classified(what, sha256, name, batches, text_tensor(chosen.texts[:_SAMPLE]))
+    what = _describe(origin, same, name, f"{len(chosen.texts)} texts")
+    return _classified(what, sha256, same, name, batches, text_tensor(chosen.texts[:_SAMPLE]))
 
 
 def _classified(
-    what: str, sha256: str, name: str, batches: Callable[[], Iterator[tuple[Tensors, Sequence[int]]]], sample: Tensors
+    what: str,
+    sha256: str,
+    same: bool,
+    name: str,
+    batches: Callable[[], Iterator[tuple[Tensors, Sequence[int]]]],
+    sample: Tensors,
 ) -> Examples:
     def measure(run: Run) -> Measured:
         report = classification_report(run, batches())
         return Measured(classifier_estimates(report), report.probabilities, report)
 
-    return Examples(what, sha256, name in ("test", "all"), measure, sample)
+    return Examples(what, sha256, same, name in ("test", "all"), measure, sample)
 
 
 def _forecasts(card: Card, origin: Card, settings: SeriesSettings, part: Part, batch_size: int) -> Examples:
     task = card.task
     assert isinstance(task, SeriesTask)
-    file = settings.data
-    sha256 = manifest_hash([(file.name, file_sha256(file))]) if file.is_file() else ""  # reading says what is missing
-    if same_data(origin, sha256):
+    readable = settings.data.is_file()  # else reading says what is missing
+    sha256 = files_hash([settings.data]) if readable else ""
+    same = readable and same_data(origin, sha256, named_files_hash([settings.data]))
+    if same:
         split = read_series_parts(settings)
         parts = {"train": split.train, "validation": split.validation, "test": split.test}
     else:
@@ -238,8 +248,8 @@ def _forecasts(card: Card, origin: Card, settings: SeriesSettings, part: Part, b
 
     history = windows.__getitems__(list(range(min(_SAMPLE, len(windows)))))[0].numpy()
     sample = {SERIES_INPUT: history[:1, :1], **zero_state(card)} if card.state else {SERIES_INPUT: history}
-    what = _describe(origin, sha256, name, f"{len(windows)} forecasts")
-    return Examples(what, sha256, name in ("test", "all"), measure, sample)
+    what = _describe(origin, same, name, f"{len(windows)} forecasts")
+    return Examples(what, sha256, same, name in ("test", "all"), measure, sample)
 
 
 def _all_windows(settings: SeriesSettings) -> Windows:
@@ -265,7 +275,7 @@ def _choose(card: Card, parts: Mapping[str, object], part: Part) -> str:
     return part
 
 
-def _describe(card: Card, sha256: str, name: str, count: str) -> str:
-    verb = "was" if same_data(card, sha256) else "was not"
+def _describe(card: Card, same: bool, name: str, count: str) -> str:
+    verb = "was" if same else "was not"
     whose = f"the data that {card.name} {verb} trained on"
     return f"all of {whose}: {count}" if name == "all" else f"the {name} part of {whose}: {count}"

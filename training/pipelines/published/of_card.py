@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from training.errors import SettingsError
+from training.errors import DataError, SettingsError
 from training.settings import RunSettings
 from zoo.card import Card, ImageTask, SeriesTask
 
@@ -44,9 +44,27 @@ def split_of(card: Card) -> str:
     return f"seed {card.provenance.seed if seed is None else seed}, {shares}{grouped}"
 
 
-def same_data(card: Card, sha256: str) -> bool:
-    """Whether these are the data that a model was trained on."""
-    return bool(sha256) and sha256 == card.provenance.data_sha256
+def same_data(card: Card, *hashes: str) -> bool:
+    """Whether these are the data that a model was trained on.
+
+    Args:
+        card: of the model.
+        hashes: of the data, as a card may have it.
+    """
+    return bool(card.provenance.data_sha256) and card.provenance.data_sha256 in hashes
+
+
+def check_same_data(card: Card, same: bool, sha256: str) -> None:
+    """Refuse other data, whose test part would not be what training left out.
+
+    Raises:
+        DataError: they are others.
+    """
+    if not same:
+        raise DataError(
+            f"these are not the data that {card.name!r} was trained on: sha256 {sha256[:12]}, the card has "
+            f"{card.provenance.data_sha256[:12]}; their test part would not be what training left out"
+        )
 
 
 def target_std(card: Card) -> NDArray[np.float64]:
