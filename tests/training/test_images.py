@@ -6,10 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from tests.training.pictures import write_pictures
-from training.data.images import EvaluationImages, LabelledImages, TrainingImages, read_images, split_images
+from training.data.images import (
+    EvaluationImages,
+    LabelledImages,
+    TrainingImages,
+    channel_statistics,
+    read_images,
+    split_images,
+)
 from training.data.images.augmentation import make_augmentation
 from training.data.images.copies import write_copies
 from training.errors import DataError
@@ -36,6 +44,16 @@ def test_evaluation_sees_exactly_what_a_server_prepares(tmp_path: Path, resize: 
     served = [prepare_image(file.encoded(), resize) for file in images.items]
     np.testing.assert_array_equal(inputs["image"], np.stack(served))
     assert classes == [0, 0, 0, 1, 1, 1]
+
+
+def test_reference_statistics_are_of_what_the_graph_takes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        picture = np.full((48, 100, 3), 10, np.uint8)
+        picture[:, 30:70] = (50, 60, 70)
+        Image.fromarray(picture).save(tmp_path / name / "1.png")
+    found = channel_statistics(EvaluationImages(read(tmp_path), range(2), CROPPED))
+    assert [(found[name].min, found[name].max) for name in ("red", "green", "blue")] == [(50, 50), (60, 60), (70, 70)]
 
 
 def test_copies_of_files_that_differ_in_form_only_stay_apart(tmp_path: Path) -> None:

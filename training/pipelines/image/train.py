@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from training.data.images import (
+    EvaluationImages,
     ImageItem,
     LabelledImages,
     TrainingImages,
@@ -124,7 +125,7 @@ def train_image(
         | duplicates.metrics(chosen.test),
         calibration=complete.temperature and describe_calibration(complete.temperature, chosen.test),
         tried=tried,
-        reference=channel_statistics(data.images, data.split.train),
+        reference=channel_statistics(EvaluationImages(data.images, data.split.train, data.resize)),
         class_shares=class_shares([data.images.items[item].label for item in data.split.train], classes),
     )
     card = with_golden(card, complete.classifier, chosen, data)
