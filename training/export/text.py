@@ -20,6 +20,9 @@ OUTPUTS = (PROBABILITIES, LOGITS, UNKNOWN_TOKEN_RATE)
 """Of the graph, in the order in which they stand in the file."""
 
 
+_PIECE = 100  # characters with a token at least; whole texts, repeated as often as they have tokens, would be a book
+
+
 class _Answer(nn.Module):
     """The logits of a network, and what else the graph gives: `OUTPUTS`."""
 
@@ -72,7 +75,8 @@ def parity_batches(texts: Sequence[str], sizes: Iterable[int], max_tokens: int) 
     """
     by_length = sorted(texts, key=len)
     usual = [by_length[round(share * (len(by_length) - 1))] for share in (0, 0.25, 0.5, 0.75, 1)]
-    pool = [*usual, " ", "\u2603\u2603", " ".join([usual[2]] * (max_tokens + 1))]
+    cut = " ".join([usual[2][:_PIECE]] * (max_tokens + 1))
+    pool = [*usual, " ", "\u2603\u2603", cut]
     return [
         text_tensor([pool[(start + step) % len(pool)] for step in range(size)])
         for size in sizes
