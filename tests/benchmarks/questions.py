@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from inference import grpc_service_pb2 as pb
 from menagerie.v1 import prediction_service_pb2 as prediction
 from service.backend.contract import DTYPES, Tensors
-from tests.service.calls import infer_request, numbers
+from tests.service.calls import numbers
 from zoo.card import Card
 from zoo.golden import golden_inputs, output_name
 
@@ -58,10 +58,7 @@ def tensor_question(
     model: str, inputs: Tensors, expected: Tensors, tolerance: float, *, same_axes: bool = True
 ) -> Question:
     """A request of the tensor API, whose outputs must be these; of some servers axes of length 1 may be too many."""
-    request = pb.ModelInferRequest(model_name=model)
-    for name, value in inputs.items():
-        request.inputs.add(name=name, datatype=_datatype(value), shape=value.shape)
-        request.raw_input_contents.append(_strings(value) if value.dtype == object else value.tobytes())
+    request = _request(model, inputs)
 
     def judge(answer: bytes) -> Verdict:
         response = pb.ModelInferResponse.FromString(answer)
@@ -93,8 +90,7 @@ def images_question(model: str, files: Sequence[bytes], probabilities: NDArray[n
 
 
 def golden_questions(name: str, card: Card, rows: int = 1) -> list[Question]:
-    """The golden samples of a model with numeric inputs, each in as many rows of a request; an answer must be that of
-    its own sample."""
+    """The golden samples of a model, each in as many rows of a request; an answer must be that of its own sample."""
     inputs, output = golden_inputs(card), output_name(card.task)
     samples = range(len(card.golden.samples))
     repeated = [{key: np.repeat(value[i : i + 1], rows, axis=0) for key, value in inputs.items()} for i in samples]
@@ -108,7 +104,9 @@ def _golden_question(name: str, card: Card, inputs: Tensors, output: str, sample
     def is_right(response: pb.ModelInferResponse) -> bool:
         return bool((np.abs(numbers(response)[output].reshape(-1, expected.size) - expected) <= tolerance).all())
 
-    return infer_question(infer_request(name, inputs, [output]), is_right)
+    request = _request(name, inputs)
+    request.outputs.add(name=output)
+    return infer_question(request, is_right)
 
 
 def read_outputs(response: pb.ModelInferResponse) -> Tensors:
@@ -136,6 +134,14 @@ def compare(got: Tensors, expected: Tensors, tolerance: float, *, same_axes: boo
         if not error <= tolerance:
             return f"{name} differs by {error:.2g} of the largest value"
     return ""
+
+
+def _request(model: str, inputs: Tensors) -> pb.ModelInferRequest:
+    request = pb.ModelInferRequest(model_name=model)
+    for name, value in inputs.items():
+        request.inputs.add(name=name, datatype=_datatype(value), shape=value.shape)
+        request.raw_input_contents.append(_strings(value) if value.dtype == object else value.tobytes())
+    return request
 
 
 def _strings(texts: NDArray[np.generic]) -> bytes:

@@ -11,7 +11,9 @@ from rich.table import Table
 
 from tests.benchmarks.cells import Cell
 from tests.benchmarks.results import Results, model_of
+from tests.benchmarks.servers import BATCH_ROWS
 from tests.benchmarks.targets import Target, peer_targets, targets
+from tests.benchmarks.usage import Memory
 
 _COLOURS = {"reached": "green", "missed": "red", "not measured": "dim"}
 
@@ -43,10 +45,10 @@ def save(results: Results, path: Path) -> None:
 def _servers_of_their_own(results: Results) -> Iterator[str]:
     for title, start in (("bundled zoo", results.start), ("models of the benchmarks", results.models_start)):
         if start:
+            after = _side_by_side(start.memory_after_batches, start.bare_after_batches)
             yield (
-                f"{title}: ready after {start.seconds:.2f} s; resident {start.memory.resident_mib:.0f} MiB, bare "
-                f"sessions {start.bare.resident_mib:.0f} MiB (proportional {start.memory.proportional_mib:.0f} and "
-                f"{start.bare.proportional_mib:.0f} MiB)"
+                f"{title}: ready after {start.seconds:.2f} s; {_side_by_side(start.memory, start.bare)}; after a batch "
+                f"of {BATCH_ROWS} rows by each model with golden samples {after}"
             )
     if reload := results.reload:
         yield (
@@ -54,6 +56,13 @@ def _servers_of_their_own(results: Results) -> Iterator[str]:
             f"ms, during {reload.during_p50_ms:.1f} and {reload.during_p99_ms:.1f} ms; {reload.lost} requests lost, "
             f"{reload.wrong} answers wrong"
         )
+
+
+def _side_by_side(memory: Memory, bare: Memory) -> str:
+    return (
+        f"resident {memory.resident_mib:.0f} MiB, bare sessions {bare.resident_mib:.0f} MiB (proportional "
+        f"{memory.proportional_mib:.0f} and {bare.proportional_mib:.0f} MiB)"
+    )
 
 
 def _raw_table(results: Results) -> Table:

@@ -7,18 +7,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benchmarks import usage
 from tests.benchmarks.cells import Running
+from tests.benchmarks.checking import Client
+from tests.benchmarks.questions import golden_questions
 from tests.service.processes import running
 from zoo import BUNDLED
+from zoo.package import read_card
 from zoo.repository import scan
 
 ROOM = ("--max-queue-rows", "8192")
 """64 callers with 32 items each are more than the default lets wait."""
+BATCH_ROWS = 8
+"""What every model runs as one batch, be it as slow as it may."""
 
 
 @contextmanager
@@ -43,26 +48,51 @@ class Start:
     """When it is ready."""
     bare: usage.Memory
     """Of a bare process with the same sessions, touched by one run."""
+    memory_after_batches: usage.Memory
+    """When each model has answered a batch of `BATCH_ROWS` rows."""
+    bare_after_batches: usage.Memory
+    """Of the bare process, after the same."""
 
 
 def measure_start(repository: Path = BUNDLED, flags: Sequence[str] = (), starts: int = 3) -> Start:
     """Start a server on a repository some times."""
     seconds = []
-    memory = usage.Memory(float("nan"), float("nan"))
+    ready = after = usage.Memory(float("nan"), float("nan"))
     for _ in range(starts):
         with running("--repository", str(repository), *flags) as server:
             server.wait_for("models ready")
             seconds.append(time.monotonic() - server.start)
-            memory = usage.memory(server.process.pid)
-    return Start(statistics.median(seconds), memory, bare_memory(repository))
+            ready = usage.memory(server.process.pid)
+            _ask_batches(server.address, repository)
+            after = usage.memory(server.process.pid)
+    bare, bare_after = _bare_memory(repository)
+    return Start(statistics.median(seconds), ready, bare, after, bare_after)
 
 
-def bare_memory(repository: Path) -> usage.Memory:
-    """Of a process that holds the sessions of all models in a repository as a server opens them, and nothing else."""
+def _ask_batches(address: str, repository: Path) -> None:
+    with closing(Client(address)) as client:
+        for version in scan(repository).versions:
+            card = read_card(version.path)
+            questions = golden_questions(version.name, card, BATCH_ROWS) if card and card.golden.samples else []
+            for question in questions[:1]:
+                if wrong := client.judge(question).wrong:
+                    raise RuntimeError(f"{version.name}: {wrong}")
+
+
+def _bare_memory(repository: Path) -> tuple[usage.Memory, usage.Memory]:
+    """Of a process that holds the sessions of all models in a repository as a server opens them, and nothing else; and
+    after batches."""
     files = [str(version.path) for version in scan(repository).versions]
     command = [sys.executable, "-m", "tests.benchmarks.bare_process", *files]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        if not process.stdout.readline():
-            raise RuntimeError("the bare process ended; what it wrote to standard error says why")
-        return usage.memory(process.pid)
+
+        def wait() -> usage.Memory:
+            assert process.stdout is not None
+            if not process.stdout.readline():
+                raise RuntimeError("the bare process ended; what it wrote to standard error says why")
+            return usage.memory(process.pid)
+
+        bare = wait()
+        assert process.stdin is not None
+        print(BATCH_ROWS, file=process.stdin, flush=True)
+        return bare, wait()

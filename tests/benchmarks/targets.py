@@ -92,6 +92,8 @@ def _resources(results: Results) -> Iterator[Target]:
     for text, found in (("bundled zoo", start), ("models of the benchmarks", models)):
         ratio = found.memory.resident_mib / found.bare.resident_mib if found else math.nan
         yield _at_most(f"memory of the server / of bare sessions, {text}", 1.3, ratio)
+        after = found.memory_after_batches.resident_mib / found.bare_after_batches.resident_mib if found else math.nan
+        yield _at_most(f"the same after batches, {text}", 1.3, after)
 
 
 def _at_least(text: str, limit: float, measured: float) -> Target:
