@@ -13,6 +13,7 @@ from service.backend.device import CPU
 from service.backend.engine import Engine
 from service.backend.onnx import OnnxBackend
 from service.errors import DeviceError
+from service.memory import trim
 from service.models.loading import LoadedModel, load_model
 from service.models.model_settings import ModelSettings, Placement
 from service.settings import Settings
@@ -47,13 +48,16 @@ class Loader:
         """Load a version with these settings; errors as `load_model`, and DeviceError where it must run elsewhere."""
         device, threads = self.place(settings), self.threads(settings)
         frugal = device.kind == "cpu" and settings.threads is None and threads > 1
-        return load_model(
-            found.path,
-            partial(self._open, device=device, engine=self._engine(settings, threads)),
-            partial(self._open, device=device, engine=self._engine(settings, 1)) if frugal else None,
-            max_batch_rows=self._settings.max_batch_size,
-            settings=settings,
-        )
+        try:
+            return load_model(
+                found.path,
+                partial(self._open, device=device, engine=self._engine(settings, threads)),
+                partial(self._open, device=device, engine=self._engine(settings, 1)) if frugal else None,
+                max_batch_rows=self._settings.max_batch_size,
+                settings=settings,
+            )
+        finally:
+            trim()  # parsing a file and checking a model take more than what is left of them
 
     def place(self, settings: ModelSettings) -> Device:
         """Where a model runs: on the server's device, or on the CPU if its configuration says so.

@@ -33,7 +33,6 @@ from service.errors import DeviceError, StartError
 from service.health import HealthServicer
 from service.interceptors.requests import RequestInterceptor
 from service.loader import Loader
-from service.memory import trim
 from service.models.catalog import ModelFolder
 from service.models.entry import State
 from service.models.loading import LoadedModel
@@ -197,7 +196,6 @@ class Server:
     async def _load(self, found: dict[str, ModelFolder]) -> None:
         start = perf_counter()
         await self.table.load_found(found)
-        await asyncio.to_thread(trim)
         entries = self.table.entries()
         ready = sum(entry.state is State.READY for entry in entries)
         level = logging.INFO if ready else logging.ERROR

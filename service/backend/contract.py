@@ -118,6 +118,10 @@ class Backend(Protocol):
         """
         ...
 
+    def shrink(self) -> None:
+        """Have the next run give back, at its end, the memory that it and those before it worked in."""
+        ...
+
     def close(self) -> None:
         """Give memory back; no run may follow."""
         ...

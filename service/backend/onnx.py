@@ -58,7 +58,7 @@ class OnnxBackend:
         self._options, self._shrinking = onnxruntime.RunOptions(), onnxruntime.RunOptions()
         arena = "cpu:0" if device.kind == "cpu" else f"gpu:{device.ordinal}"
         self._shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", arena)
-        self._memory_ran_out = False
+        self._shrinks = False
 
     def run(self, inputs: Tensors, outputs: Sequence[str] = ()) -> Tensors:
         """Run the graph once; `outputs` empty: all.
@@ -72,10 +72,16 @@ class OnnxBackend:
         except InferenceError:
             raise
         except Exception as exc:  # ONNX Runtime's exceptions have no common base of their own
-            self._memory_ran_out = is_out_of_memory(exc)
-            kind = OutOfMemoryError if self._memory_ran_out else InferenceError
-            raise kind(f"{type(exc).__name__}: {one_line(exc)}") from exc
+            text = f"{type(exc).__name__}: {one_line(exc)}"
+            if not is_out_of_memory(exc):
+                raise InferenceError(text) from exc
+            self.shrink()  # of what the arena got for it in vain
+            raise OutOfMemoryError(text) from exc
         return {name: np.asarray(value) for name, value in zip(names, values, strict=True)}
+
+    def shrink(self) -> None:
+        """Have the next run give back what the arena holds beside the weights; a later one takes what it needs."""
+        self._shrinks = True
 
     def close(self) -> None:
         """End a run that is under way, and give memory back when it has ended."""
@@ -83,9 +89,8 @@ class OnnxBackend:
         self._session, self._run = None, _closed
 
     def _run_tidily(self, names: Sequence[str], inputs: Tensors) -> list[Any]:
-        """After a run that did not fit into memory, the next one gives back what the arena got for it in vain."""
-        if self._memory_ran_out:
-            self._memory_ran_out = False
+        if self._shrinks:
+            self._shrinks = False
             try:
                 return self._run(names, inputs, self._shrinking)
             except Exception as exc:

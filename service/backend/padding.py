@@ -53,6 +53,10 @@ class PaddedBackend:
         padded = {name: _pad(value, size - rows) for name, value in inputs.items()}
         return {name: _cut(value, size, rows) for name, value in self._backend.run(padded, outputs).items()}
 
+    def shrink(self) -> None:
+        """Have the next run give back the memory that runs work in."""
+        self._backend.shrink()
+
     def close(self) -> None:
         """Give memory back; no run may follow."""
         self._backend.close()

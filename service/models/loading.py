@@ -150,9 +150,9 @@ def _warm_up(opened: _Opened, max_batch_rows: int, settings: ModelSettings) -> i
     backend, graph = opened.backend, opened.fitted.graph
     most = max_batch_rows if graph.max_batch is None else graph.max_batch
     run_rows = pace.run_rows(opened.row_seconds, most, backend.device)
-    run_warm_ups(backend, opened.fitted, settings)
     if opened.probe:
         warm_up(backend, opened.probe, run_rows or 1, settings.instances or 1)
+    run_warm_ups(backend, opened.fitted, settings)  # at the end: the memory that these take stays
     return run_rows
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from time import perf_counter
 
 import numpy as np
 
@@ -20,8 +18,6 @@ from zoo.errors import PackageError
 
 log = logging.getLogger(__name__)
 
-WARM_UP_SECONDS = 0.25
-"""On a CPU, which needs its memory once. CUDA prepares for every batch size anew, so that there all have to be run."""
 _FREE_AXIS_SIZES = (8, 64, 256)
 """Tried in turn where a graph without a card leaves an axis free."""
 
@@ -111,19 +107,24 @@ def run_warm_ups(backend: Backend, fitted: Fitted, settings: ModelSettings) -> N
 
 
 def warm_up(backend: Backend, probe: Tensors, most: int, runs: int = 1) -> None:
-    """Run the batch sizes that will come, up to `most` rows, small ones first.
+    """Prepare for the runs that will come.
 
-    On a CPU as long as the time for it lasts. On CUDA all of them, and as many runs at a time as there will be, since
-    each has buffers and handles of its own; where the memory ends, batches will be smaller.
+    On CUDA by running all batch sizes up to `most` rows, and as many runs at a time as there will be, since each has
+    buffers and handles of its own; where the memory ends, batches will be smaller.
+
+    A CPU has nothing to prepare but memory, which a batch takes when it first needs it: that costs less than the batch
+    itself, once, while many models are never sent a large one. So what checking the model took is given back, but for
+    what a lone row needs.
     """
-    on_cpu = backend.device.kind == "cpu"
-    end, runs = (perf_counter() + WARM_UP_SECONDS, 1) if on_cpu else (math.inf, runs)
+    if backend.device.kind == "cpu":
+        backend.shrink()
+        for _ in range(2):
+            backend.run(probe)
+        return
     with ThreadPoolExecutor(runs) as pool:
         # Where one will do, it is this thread: memory that a new one takes is in a heap of its own, which outlives it.
         each: Callable[..., Iterable[Tensors]] = pool.map if runs > 1 else map
         for rows in batch_sizes(most):
-            if perf_counter() > end:
-                break
             batch = {name: np.repeat(value, rows, axis=0) if rows > 1 else value for name, value in probe.items()}
             try:
                 list(each(backend.run, [batch] * runs))

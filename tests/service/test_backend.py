@@ -145,6 +145,22 @@ def test_a_free_first_axis_is_a_batch_only_if_rows_are_independent(tmp_path: Pat
     assert loaded(plain_graphs.affine((4, 3))) == 0
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="memory is read in /proc")
+def test_what_checking_a_model_took_is_given_back(tmp_path: Path) -> None:
+    def opened_and_checked(path: Path) -> OnnxBackend:
+        backend = OnnxBackend(path)
+        backend.run({"mebibytes": np.array([[256]])})
+        assert resident_bytes() - before > 200 * 2**20
+        return backend
+
+    file = tmp_path / "model.onnx"
+    file.write_bytes(plain_graphs.hungry())
+    before = resident_bytes()
+    model = load_model(file, opened_and_checked, max_batch_rows=8)
+    assert resident_bytes() - before < 100 * 2**20
+    assert model.backend.run({"mebibytes": np.array([[64]])})["y"] == 64, "it takes what it needs again"
+
+
 def test_cores_are_what_the_container_grants(tmp_path: Path) -> None:
     free = available_cpus(tmp_path)
     assert free >= 1
