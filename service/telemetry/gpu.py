@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any, Protocol
 
-import pynvml
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -71,15 +71,15 @@ class GpuCollector(Collector):
 class NvmlGpu:
     """A GPU as NVML sees it."""
 
-    def __init__(self, pci_bus_id: str, nvml: Any = pynvml) -> None:
+    def __init__(self, pci_bus_id: str, nvml: Any) -> None:
         """Look for it.
 
         Args:
             pci_bus_id: its place in the machine, e.g. "00000000:3B:00.0": CUDA numbers devices in an order of its own.
-            nvml: the library.
+            nvml: the library, by the names of `pynvml`.
 
         Raises:
-            pynvml.NVMLError: there is no NVML, or no such GPU.
+            nvml.NVMLError: there is no NVML, or no such GPU.
         """
         self._nvml = nvml
         nvml.nvmlInit()
@@ -109,15 +109,16 @@ class NvmlGpu:
     def _ask(self, function: str) -> Any:
         try:
             return getattr(self._nvml, function)(self._handle)
-        except pynvml.NVMLError as exc:  # not supported, or the GPU is lost, which health tells
+        except self._nvml.NVMLError as exc:  # not supported, or the GPU is lost, which health tells
             log.debug("%s: %s", function, exc)
             return None
 
 
-def find_gpu(pci_bus_id: str, nvml: Any = pynvml) -> Gpu | None:
+def find_gpu(pci_bus_id: str, nvml: Any = None) -> Gpu | None:
     """The GPU at a place of the machine; None, with a line in the log, where NVML cannot be asked."""
+    nvml = nvml or import_module("pynvml")  # more than a MiB, which servers without a GPU do without
     try:
         return NvmlGpu(pci_bus_id, nvml)
-    except pynvml.NVMLError as exc:
+    except nvml.NVMLError as exc:
         log.warning("no metrics of the GPU (nv_gpu_...): %s", exc)
         return None

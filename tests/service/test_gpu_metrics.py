@@ -43,6 +43,8 @@ class FakeGpu:
 class FakeNvml:
     """NVML with one GPU, which is a slice: it does not tell how busy it is."""
 
+    NVMLError = pynvml.NVMLError
+
     def nvmlInit(self) -> None:  # noqa: N802
         pass
 
