@@ -2,8 +2,12 @@
 
     python -m training.recipes.load_forecast --data ../shared/data --output zoo/bundled
 
-Mean absolute error on the newest fifth (April 2015 to August 2018), MW: this model 1,208; same hour yesterday 2,183;
-same hour last week 3,392; last value 4,719. The graph gets no calendar: hour and weekday are in the shape of the week.
+Mean absolute error on the newest fifth (April 2015 to August 2018), MW: this model 1,217; linear 1,491; gradient
+boosting 1,621; same hour yesterday 2,184; same hour last week 3,392; last value 4,719. Its 90 % intervals cover 89.4 %.
+The graph gets no calendar: hour and weekday are in the shape of the week.
+
+An earlier run, which drew the items in another order, had 1,208 on the test part and 1,176 on the validation part,
+where this one has 1,174: so much is chance.
 """
 
 from __future__ import annotations
