@@ -115,6 +115,15 @@ def test_names_of_columns_are_no_formulas(draw: Callable[[Sequence[ForecastExamp
     Page("x").figure(draw([ForecastExample("US$ per $_$", values, values, values)]))
 
 
+def test_a_confusion_of_many_classes_is_drawn(tmp_path: Path) -> None:
+    card = image_card()
+    assert isinstance(card.task, ImageTask)
+    task = card.task.model_copy(update={"labels": tuple(f"class {number}" for number in range(41))})
+    fit = FitResult(1, 0.9, 1, False, 1.0, tuple(history([1.0], [1.0])))
+    classifier_page(card.model_copy(update={"task": task}), fit, report_of(41)).write(tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text().count('src="data:image/png;base64,') == 3
+
+
 def test_numbers_and_words_of_a_table(tmp_path: Path) -> None:
     page = Page("x")
     page.table([("a & b", 0.12345, 7)], ("name", "share", "count"))
