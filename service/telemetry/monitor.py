@@ -59,7 +59,7 @@ class Monitor:
 
     def observe(self, inputs: Tensors, outputs: Tensors) -> None:
         """A request was answered: what went into the graph, and what of its outputs is known."""
-        kept = {name: inputs[name] for name in self._kept_inputs if name in inputs}
+        kept = {name: _sample(name, inputs[name]) for name in self._kept_inputs if name in inputs}
         kept |= {name: outputs[name] for name in self._kept_outputs if name in outputs}
         if not kept:
             return
@@ -100,8 +100,7 @@ class Monitor:
         """Quantity to its values, [N, anything]."""
         task, values = self._card.task, {name: tensors[name] for name in self.outputs if name in tensors}
         if isinstance(task, ImageTask) and IMAGE_INPUT in tensors:
-            pixels_NHWC = tensors[IMAGE_INPUT][:, ::_PIXEL_STEP, ::_PIXEL_STEP]
-            values |= {name: pixels_NHWC[..., channel] for channel, name in enumerate(CHANNELS)}
+            values |= {name: tensors[IMAGE_INPUT][..., channel] for channel, name in enumerate(CHANNELS)}
         if isinstance(task, SeriesTask) and SERIES_INPUT in tensors:
             history_NTF = tensors[SERIES_INPUT]
             values |= {feature.name: history_NTF[..., index] for index, feature in enumerate(task.features)}
@@ -186,6 +185,11 @@ class _Drift(_Fading):
         """The population-stability index: sum of (p - q) ln(p / q) over the bins."""
         recent, reference = np.maximum(self.shares, _SMALLEST_SHARE), self._reference
         return float(((recent - reference) * np.log(recent / reference)).sum())
+
+
+def _sample(name: str, values: NDArray[Any]) -> NDArray[Any]:
+    """What is kept of an input until it is looked at: of images a part, and nothing that holds on to the whole."""
+    return values[:, ::_PIXEL_STEP, ::_PIXEL_STEP].copy() if name == IMAGE_INPUT else values
 
 
 def _quantities(card: Card) -> dict[str, Iterable[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from service.telemetry.monitor import CLASSES, MEMORY_ROWS, Monitor
 from tests import cards, graphs
 from tests.service.calls import history, picture
 from tests.service.conftest import Serve
-from zoo.card import Card, ColumnStatistics, Distribution, parse_card
+from zoo.card import IMAGE_INPUT, Card, ColumnStatistics, Distribution, parse_card
 from zoo.repository import publish
 
 
@@ -150,6 +151,16 @@ def test_drift_of_the_predicted_classes() -> None:
     index = watch.drift(CLASSES)
     assert index is not None
     assert index > 1
+
+
+def test_images_are_not_kept_until_they_are_looked_at() -> None:
+    card = with_reference(cards.image_card(), reference={"red": ColumnStatistics(mean=100, std=50, min=0, max=255)})
+    monitor = Monitor(card, set(), Metrics().for_model("shades", 1))
+    pixels = np.zeros((1, 64, 64, 3), np.uint8)
+    alive = weakref.ref(pixels)
+    monitor.observe({IMAGE_INPUT: pixels}, {})
+    del pixels
+    assert alive() is None
 
 
 def test_what_is_no_number_spoils_nothing() -> None:
