@@ -8,6 +8,7 @@ or a server whose models are renewed every night would grow for ever.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from threading import Lock
 from time import perf_counter
 from typing import TypeVar
 from weakref import WeakSet
@@ -108,16 +109,20 @@ class Metrics:
         self.build_info = self._gauge("build_info", "Always 1; the labels say what runs", "version", "python")
         self._models: dict[tuple[str, str], ModelMetrics] = {}
         self._alive: WeakSet[ModelMetrics] = WeakSet()
+        self._alive_lock = Lock()  # scrapes come in threads of their own, while versions come and go
         self.registry.register(TritonCollector(self._triton_rows))
 
     def for_model(self, name: str, version: int) -> ModelMetrics:
         """The metrics of one version."""
         model = ModelMetrics(self, name, str(version))
-        self._alive.add(model)
+        with self._alive_lock:
+            self._alive.add(model)
         return model
 
     def _publish(self) -> None:
-        for model in list(self._alive):
+        with self._alive_lock:
+            models = list(self._alive)
+        for model in models:
             model.publish()
 
     def forget(self, name: str, version: int) -> None:
@@ -201,6 +206,7 @@ class ModelMetrics:
         self._confidence = metrics.confidence.labels(model, version)
         self._dropped = {reason: metrics.dropped.labels(model, version, reason) for reason in ("cancelled", "expired")}
         self._published_rows = 0
+        self._lock = Lock()
         self._publishers: list[Callable[[], None]] = []
 
     def before_scrape(self, publish: Callable[[], None]) -> None:
@@ -210,7 +216,9 @@ class ModelMetrics:
     def publish(self) -> None:
         """Bring up to date what is not kept up to date all the time."""
         # By the difference, since a version that is being replaced may have rows too.
-        more, self._published_rows = self.rows_waiting - self._published_rows, self.rows_waiting
+        with self._lock:  # two scrapes may be under way
+            rows = self.rows_waiting
+            more, self._published_rows = rows - self._published_rows, rows
         self._queue_rows.inc(more)
         for publish in self._publishers:
             publish()

@@ -84,7 +84,8 @@ class Statistics:
     @property
     def runs(self) -> int:
         """Runs that succeeded."""
-        return sum(parts.compute.count for parts in self.runs_by_rows.values())
+        # A copy first: a scrape reads this in a thread of its own, while the event loop adds sizes.
+        return sum(parts.compute.count for parts in list(self.runs_by_rows.values()))
 
     @property
     def compute_input(self) -> Tally:

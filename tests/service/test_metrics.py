@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
+import threading
 import urllib.request
 
 import grpc
 import numpy as np
 import pytest
+from prometheus_client import generate_latest
 
+from service.telemetry.metrics import Metrics
+from service.telemetry.statistics import RunSeconds
 from tests.service.calls import Calls, failure, infer_request, picture, until
 from tests.service.conftest import Serve
 
@@ -110,3 +115,27 @@ async def test_a_failed_request_is_one_line_in_the_log_without_what_was_sent(
     assert internal.request_id in second
     assert "Gather" in second, "the detail that the caller does not see"
     assert internal.code is grpc.StatusCode.INTERNAL
+
+
+def test_a_scrape_while_versions_and_batch_sizes_come() -> None:
+    metrics, over = Metrics(), threading.Event()
+    versions = [metrics.for_model("moods", number) for number in range(20)]
+    versions[0].loaded(device="cpu", provider="CPUExecutionProvider", seconds=1.0, golden_error=0.0)
+
+    def come() -> None:
+        rows = 0
+        while not over.wait(1e-6):
+            metrics.for_model("moods", 0)
+            versions[0].ran(rows := rows + 1, RunSeconds())
+
+    thread = threading.Thread(target=come)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread.start()
+    try:
+        for _ in range(8):
+            assert b"nv_inference_exec_count" in generate_latest(metrics.registry)
+    finally:
+        over.set()
+        thread.join()
+        sys.setswitchinterval(interval)
