@@ -31,7 +31,7 @@ from service.backend.contract import Tensors
 from service.batching.runs import Compute, Runs
 from service.batching.waiting_line import Request, Slice, WaitingLine
 from service.errors import DeadlineExpiredError, DrainingError, InferenceError, QueueFullError, ServiceError
-from service.telemetry.metrics import ModelMetrics
+from service.telemetry.model_metrics import ModelMetrics
 
 log = logging.getLogger(__name__)
 

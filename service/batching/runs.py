@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from service.backend.contract import Tensors
 from service.batching.waiting_line import Request, Slice, WaitingLine, halve, split
 from service.errors import InferenceError, OutOfMemoryError, ServiceError
-from service.telemetry.metrics import ModelMetrics
+from service.telemetry.model_metrics import ModelMetrics
 from service.telemetry.statistics import RunSeconds
 
 log = logging.getLogger(__name__)

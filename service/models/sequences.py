@@ -29,7 +29,7 @@ from service.errors import (
     ServiceError,
     TooManySequencesError,
 )
-from service.telemetry.metrics import ModelMetrics
+from service.telemetry.model_metrics import ModelMetrics
 
 Compute = Callable[[Tensors], Awaitable[tuple[Tensors, Tensors]]]
 """Runs one step: state -> (answer, next state)."""

@@ -30,7 +30,7 @@ from service.models.runner import Runner
 from service.models.sequences import Step
 from service.models.stepper import Stepper
 from service.settings import Settings
-from service.telemetry.metrics import ModelMetrics
+from service.telemetry.model_metrics import ModelMetrics
 from service.telemetry.monitor import Monitor
 from zoo.card import FORECAST, IMAGE_INPUT, PROBABILITIES, SERIES_INPUT, TEXT_INPUT, ImageTask, SeriesTask, TextTask
 from zoo.image import prepare_image

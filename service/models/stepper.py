@@ -12,7 +12,7 @@ from service.errors import InferenceError, SequenceError
 from service.models.fitting import facts, first_state
 from service.models.model_settings import SequenceSettings
 from service.models.sequences import SequenceStore, Step
-from service.telemetry.metrics import ModelMetrics
+from service.telemetry.model_metrics import ModelMetrics
 
 
 class Stepper:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.backend.contract import Tensors
-from service.telemetry.metrics import ModelMetrics
+from service.telemetry.model_metrics import ModelMetrics
 from zoo.card import IMAGE_INPUT, PROBABILITIES, SERIES_INPUT, Card, ColumnStatistics, ImageTask, SeriesTask
 
 MEMORY_ROWS = 1000

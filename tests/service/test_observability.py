@@ -25,8 +25,8 @@ from menagerie.v1 import model_pb2
 from menagerie.v1.prediction_service_pb2 import ForecastStreamRequest, Reading
 from service.client import Client
 from service.errors import StartError
+from service.telemetry.families import CUTS
 from service.telemetry.logs import JsonFormatter
-from service.telemetry.metrics import CUTS
 from service.telemetry.tracing import choose_tracing, trace_id_of
 from tests.service.calls import Calls, failure, infer_request
 from tests.service.conftest import Serve
