@@ -1,4 +1,4 @@
-"""Builds the server from its parts, starts it, and stops it. Nothing else builds anything."""
+"""Builds the server from its parts, starts it, and stops it. Nothing else builds anything, but for the RPCs: `service.rpcs`."""
 
 from __future__ import annotations
 
@@ -13,24 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
-
-from inference import grpc_service_pb2, grpc_service_pb2_grpc
-from menagerie.v1 import (
-    model_service_pb2,
-    model_service_pb2_grpc,
-    prediction_service_pb2,
-    prediction_service_pb2_grpc,
-)
 from service import triton
 from service.backend.device import CPU, choose_device
 from service.backend.driver import load_driver
-from service.convert.tensor_message import TensorRequestParser
 from service.errors import DeviceError, StartError
-from service.health import HealthServicer
 from service.interceptors.requests import RequestInterceptor
 from service.loader import Loader
 from service.models.catalog import ModelFolder
@@ -40,26 +28,19 @@ from service.models.model_table import ModelTable
 from service.models.polling import Poller
 from service.models.readiness import Readiness
 from service.models.served_model import ServedModel
+from service.rpcs import make_handlers
 from service.security.access import Gate
 from service.security.tls import load_tls
 from service.security.tokens import TokenFile
-from service.servicers.inference import InferenceServicer
-from service.servicers.models import ModelServicer
-from service.servicers.prediction import PredictionServicer
 from service.settings import Settings
 from service.telemetry.gpu import GpuCollector, find_gpu
 from service.telemetry.metrics import Metrics
 from service.telemetry.metrics_server import MetricsServer, serve_metrics
 from service.telemetry.tracing import choose_tracing
-from service.transport.handlers import HandlerTable
 from service.transport.opening import open_transport
 from zoo.repository import ModelVersion
 
 log = logging.getLogger(__name__)
-
-PREDICTION_SERVICE = prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"].full_name
-MODEL_SERVICE = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
-INFERENCE_SERVICE = grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 
 _REFUSAL_SECONDS = 0.25
 """How long a server that had requests when it was stopped goes on to refuse new ones, before it stops to listen."""
@@ -104,9 +85,8 @@ class Server:
             scan=triton.scan,
         )
         self.readiness = Readiness(self.table)
-        interceptor = RequestInterceptor(
-            *(self._handlers(), self.metrics, self.readiness, gate, self._tracing, settings)
-        )
+        handlers = make_handlers(self.table, self.readiness, settings)
+        interceptor = RequestInterceptor(handlers, self.metrics, self.readiness, gate, self._tracing, settings)
         self._grpc = open_transport(settings.transport, interceptor.route, _grpc_options(settings))
         self._metrics_server: MetricsServer | None = None
         self._loading: asyncio.Task[None] | None = None
@@ -236,31 +216,6 @@ class Server:
             return
         if gpu:
             self.metrics.registry.register(GpuCollector(gpu))
-
-    def _handlers(self) -> dict[str, Any]:
-        """All RPCs."""
-        table = HandlerTable()
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionServicer(self.table, self.readiness, max_items=self.settings.max_items_per_request), table
-        )
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(self.table), table)
-        grpc_service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
-            InferenceServicer(self.table, self.readiness, self.settings, version=version("menagerie")), table
-        )
-        parser = TensorRequestParser()
-        for method in ("ModelInfer", "ModelStreamInfer"):
-            table.read_with(f"/{INFERENCE_SERVICE}/{method}", parser.parse)
-        health_pb2_grpc.add_HealthServicer_to_server(
-            HealthServicer(
-                self.readiness,
-                predicting=frozenset({PREDICTION_SERVICE, INFERENCE_SERVICE}),
-                describing=frozenset({MODEL_SERVICE}),
-            ),
-            table,
-        )
-        names = (PREDICTION_SERVICE, MODEL_SERVICE, INFERENCE_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), table)
-        return table.handlers
 
     def _bind(self, host: str, port: int) -> int:
         try:
