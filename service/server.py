@@ -1,4 +1,7 @@
-"""Builds the server from its parts, starts it, and stops it. Nothing else builds anything, but for the RPCs: `service.rpcs`."""
+"""Builds the server from its parts, starts it, and stops it.
+
+Nothing else builds anything, but for `service.rpcs`, which makes the RPCs.
+"""
 
 from __future__ import annotations
 
