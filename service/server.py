@@ -192,10 +192,6 @@ class Server:
     async def _start_model(self, found: ModelVersion, config: str) -> ServedModel:
         metrics = self.metrics.for_model(found.name, found.version)
         loaded = await asyncio.get_running_loop().run_in_executor(self._loaders, self._load_model, found, config)
-        device = loaded.backend.device
-        metrics.loaded(
-            device=device.name, provider=device.provider, seconds=loaded.seconds, golden_error=loaded.golden_error
-        )
         return ServedModel(found.name, found.version, loaded, self.settings, metrics, self._decoders)
 
     def _load_model(self, found: ModelVersion, config: str) -> LoadedModel:

@@ -81,6 +81,7 @@ class ServedModel:
         self.settings: ModelSettings = loaded.settings
         """What is set for this model."""
         self.device: Device = loaded.backend.device
+        self._load_seconds, self._golden_error = loaded.seconds, loaded.golden_error
         self.probe = loaded.probe
         """Inputs of one row that the model is known to answer, if any were found."""
         self._max_pixels = settings.max_image_pixels
@@ -262,6 +263,15 @@ class ServedModel:
         """The seconds that a request may take which asks for so many; None: no limit."""
         policy = self.settings.policy(self.priorities.level(priority))
         return policy.timeout(wanted_seconds) if policy else wanted_seconds
+
+    def took_over(self) -> None:
+        """It is the one that answers for its version from now on, which the metrics show."""
+        self.metrics.loaded(
+            device=self.device.name,
+            provider=self.device.provider,
+            seconds=self._load_seconds,
+            golden_error=self._golden_error,
+        )
 
     async def works(self) -> bool:
         """Whether the model answers: by a run that just ended, or else by a probe."""

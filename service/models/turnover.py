@@ -76,6 +76,7 @@ class Turnover(ModelLookup):
     def _take_over(self, entry: Entry, model: ServedModel) -> None:
         """The one step: requests up to here were the old model's, those from now on are the new one's."""
         old, entry.model = entry.model, model
+        model.took_over()
         entry.state, entry.reason = State.READY, ""
         self._metrics.loads.labels(entry.name, entry.version, "ready").inc()
         self._metrics.for_model(entry.name, entry.version).state(entry.state)

@@ -283,6 +283,7 @@ async def test_a_file_that_changes_while_it_is_loaded_does_not_take_over(
         await table.load("affine")
     assert "changed while they were being loaded" in table.find("affine").reason
     assert await _factor(calls) == 2
+    assert await calls.metric("nv_inference_request_success", model="affine", version="1") == 1, "it counts, too"
 
 
 async def test_a_repository_that_disappears_changes_nothing(
