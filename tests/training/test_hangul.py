@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from tests.training.conftest import Result
-from training.models.hangul import HangulVectors
+from training.models.hangul import HangulLetters, HangulVectors
 from zoo.golden import check_golden
 from zoo.package import read_card
 from zoo.runtime import make_run, open_session
@@ -42,6 +43,25 @@ def test_ngrams_are_those_of_syllables_without_finals() -> None:
 
 def test_the_first_and_the_last_syllable_have_their_letters() -> None:
     assert vectors("가힣힤").parts_4V.T.tolist()[2:] == [[1, 1, 1, 23], [19, 21, 28, 439], [0, 0, 0, 0]]
+
+
+def test_letters_are_those_of_normal_form_d_between_two_marks() -> None:
+    vocabulary = "가각나낙aㅋ힣 "
+    texts = ["각a나 힣", "", "ㅋㅋ가", "?낙"]
+    spell = HangulLetters(vocabulary)
+    encode = {character: place for place, character in enumerate(vocabulary, 2)}
+    ids = [torch.tensor([encode.get(character, 1) for character in text]) for text in texts]
+    rows = spell(torch.nn.utils.rnn.pad_sequence(ids, batch_first=True))
+    assert rows.shape == (4, 3 * 5 + 2)
+    known = "".join(character for text in texts for character in text).replace("?", "\ufffd")
+    names: dict[int, str] = {}
+    for text, row in zip(texts, rows.tolist(), strict=True):
+        letters = unicodedata.normalize("NFD", text.replace("?", "\ufffd"))
+        assert row[0] == 1
+        assert row[len(letters) + 1 :] == [2] + [0] * (15 - len(letters))
+        for letter, number in zip(letters, row[1:], strict=False):
+            assert names.setdefault(number, letter) == letter, "a number is one letter"
+    assert len(names) == len(set(unicodedata.normalize("NFD", known))), "a letter is one number"
 
 
 def test_a_network_that_knows_letters_is_published(menagerie_train: Train, tmp_path: Path) -> None:

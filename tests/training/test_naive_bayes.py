@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 import torch
 
 from training.data.texts.batches import TokenDataset, evaluation_batches
 from training.data.texts.tokens import learn_tokenizer, split_texts
 from training.evaluation.naive_bayes import NaiveBayes
-from training.models.naive_bayes import Blend, HashedNaiveBayes
+from training.models.naive_bayes import REFINEMENT_PENALTIES, Blend, HashedNaiveBayes
 
 TEXTS = ["good good film", "a good one", "bad film", "not good , bad", "so so", "bad bad bad film !"]
 CLASSES = [1, 1, 0, 0, 1, 0]
@@ -56,8 +58,30 @@ def test_refined_evidence_counts_once_what_always_comes_together() -> None:
     data = list(evaluation_batches(TokenDataset(tokenizer.encode(texts), classes), 50))
     naive_bayes = HashedNaiveBayes((1, 2), 2**10, 2)
     losses = []
-    for improve in (naive_bayes.fit, naive_bayes.refine):
+    for improve in (naive_bayes.fit, lambda batches: naive_bayes.refine(batches, batches)):
         improve(data)
         answers = [(naive_bayes(ids), right) for ids, right in data]
         losses.append(sum(float(torch.nn.functional.cross_entropy(*answer)) for answer in answers) / len(answers))
     assert losses[1] < losses[0]
+
+
+def test_the_penalty_is_the_one_that_suits_held_out_texts() -> None:
+    rng = random.Random(0)
+
+    def sample(count: int) -> TokenDataset:
+        """A word that is right in three of four texts, among many that mean nothing."""
+        classes = [rng.randrange(2) for _ in range(count)]
+        noise = [" ".join(f"n{rng.randrange(400)}" for _ in range(12)) for _ in range(count)]
+        texts = [f"{'bg'[right ^ (rng.random() < 0.25)]} {words}" for right, words in zip(classes, noise, strict=True)]
+        return TokenDataset(tokenizer.encode(texts), classes)
+
+    words = ["b", "g", *(f"n{number}" for number in range(400))]
+    tokenizer = learn_tokenizer([" ".join(words)], "words", max_tokens=20, max_vocabulary=500, min_count=1)
+    train, held_out = (list(evaluation_batches(sample(count), 100)) for count in (300, 2000))
+    naive_bayes = HashedNaiveBayes((1, 2), 2**12, 2)
+    naive_bayes.fit(train)
+    counted = naive_bayes.evidence_OBC.clone()
+    suits_others = naive_bayes.refine(train, held_out)
+    naive_bayes.evidence_OBC.copy_(counted)
+    suits_itself = naive_bayes.refine(train, train)
+    assert suits_itself == min(REFINEMENT_PENALTIES) < suits_others, "most of the words mean nothing"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from training.data.texts.tokens import Tokenizer, TokenKind, collision_rate, learn_hashing, learn_tokenizer, split_texts
 from training.errors import DataError
 from training.export.text import export_text, make_torch_run, text_tensor
+from training.models.hangul import HangulLetters
 from training.models.naive_bayes import Blend, HashedNaiveBayes
 from training.models.text import Committee, TextClassifier
 from zoo.golden import Run
@@ -35,13 +36,13 @@ ANY_TEXT = st.one_of(
 ).map(lambda text: prepare_text(text) if text.strip() else text)
 
 
-def make_network(tokenizer: Tokenizer) -> torch.nn.Module:
+def make_network(tokenizer: Tokenizer, *, spell: torch.nn.Module | None = None) -> torch.nn.Module:
     torch.manual_seed(0)
     members = [
         TextClassifier(tokenizer.size, 3, embedding_size=6, ngrams=3, buckets=50, hidden_size=5, layers=2)
         for _ in range(2)
     ]
-    naive_bayes = HashedNaiveBayes((1, 2), 64, 3)
+    naive_bayes = HashedNaiveBayes((1, 2), 64, 3, spell=spell)
     ids = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(row) for row in tokenizer.encode(SENTENCES)], True)
     naive_bayes.fit([(ids, torch.tensor([0, 1, 2, 0, 1]))])
     blend = Blend(Committee(members), naive_bayes)
@@ -49,12 +50,13 @@ def make_network(tokenizer: Tokenizer) -> torch.nn.Module:
     return blend.eval()
 
 
-@pytest.fixture(scope="module", params=["words", "characters"])
+@pytest.fixture(scope="module", params=["words", "characters", "letters"])
 def runs(request: pytest.FixtureRequest) -> tuple[Run, Run]:
     """The same classifier in torch and in ONNX Runtime."""
-    kind: TokenKind = request.param
+    kind: TokenKind = "words" if request.param == "words" else "characters"
     tokenizer = learn_tokenizer(SENTENCES, kind, max_tokens=MAX_TOKENS, max_vocabulary=30, min_count=1)
-    network = make_network(tokenizer)
+    spell = HangulLetters(tokenizer.vocabulary) if request.param == "letters" else None
+    network = make_network(tokenizer, spell=spell)
     return make_torch_run(network, tokenizer), make_run(open_session(export_text(network, tokenizer)))
 
 

@@ -102,9 +102,16 @@ def test_a_trained_model_answers(train: Train, reviews: Path, tmp_path: Path) ->
         ("--tokens", "characters", "--cell", "lstm", "--ngrams", 3, "--buckets", 500),
         ("--cell", "rnn", "--no-bidirectional", "--layers", 2, "--label-smoothing", 0.1),
         ("--members", 2, "--naive-bayes-buckets", 1000, "--r-drop", 0.5),
+        ("--pretrain-epochs", 1, "--members", 2, "--network", "convolution"),
         ("--tokens", "character_ngrams", "--token-length", 2, "--encoding", "one_hot", "--naive-bayes-buckets", 100),
     ],
-    ids=["characters", "one direction", "committee with naive Bayes", "one-hot n-grams of characters"],
+    ids=[
+        "characters",
+        "one direction",
+        "committee with naive Bayes",
+        "pre-trained committee",
+        "one-hot n-grams of characters",
+    ],
 )
 def test_every_kind_of_network_is_published(
     train: Train, reviews: Path, tmp_path: Path, options: tuple[object, ...]

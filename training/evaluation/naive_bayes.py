@@ -12,6 +12,8 @@ from training.data.texts.tokens import TokenKind, split_texts
 
 NGRAM_ORDERS: dict[TokenKind, tuple[int, ...]] = {"words": (1, 2), "characters": (2, 3), "character_ngrams": (1,)}
 """The n-grams that usually suit naive Bayes best."""
+LETTER_ORDERS = (3, 4, 5, 6, 7, 8)
+"""The same of the letters of Korean syllables, two or three of which make one."""
 
 
 def naive_bayes_accuracy(kind: TokenKind, train: TextPart, test: TextPart, classes: int) -> float:

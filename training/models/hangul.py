@@ -11,11 +11,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from training.models.ngrams import ngram_buckets
+from training.models.ngrams import PADDING_ID, ngram_buckets
 
 _FIRST, _INITIALS, _VOWELS, _FINALS = 0xAC00, 19, 21, 28
 """Of Unicode: the standard, section 3.12. One of the finals is that there is none."""
 _RESERVED = 2  # ids before the vocabulary: padding and unknown
+_BEGIN, _END = 1, 2  # marks among letters
+_CHARACTERS = _END + _INITIALS + _VOWELS + _FINALS + 1  # what is no syllable, behind all letters
 _STD, _NGRAM_STD = 0.3, 0.1  # refinements of the characters' own vectors, which start with 1
 
 
@@ -61,10 +63,47 @@ class HangulVectors(nn.Module):
         return vectors_NTE
 
 
+class HangulLetters(nn.Module):
+    """Character ids int64 [N, T] -> ids of letters int64 [N, 3 * T + 2]: those of syllables, other characters whole.
+
+    As in Unicode's normal form D, an initial consonant and the same consonant as a final are two letters. They follow
+    each other without gaps, a mark stands before the first and one behind the last, then comes padding (0).
+
+    Args:
+        vocabulary: the characters, of ids from 2 on.
+    """
+
+    def __init__(self, vocabulary: Sequence[str]) -> None:
+        super().__init__()
+        characters = [(0, 0, 0), (_CHARACTERS + 1, 0, 0)]  # padding and unknown
+        characters += [_spell(character, _CHARACTERS + place) for place, character in enumerate(vocabulary, _RESERVED)]
+        self.register_buffer("letters_V3", torch.tensor(characters), persistent=False)
+        self.letters_V3: Tensor
+
+    def forward(self, ids_NT: Tensor) -> Tensor:
+        """Spell."""
+        slots_NS = nn.functional.pad(self.letters_V3[ids_NT].flatten(1), (1, 0), value=_BEGIN)
+        filled_NS = slots_NS != PADDING_ID
+        # A letter goes to the place that the letters before it leave; empty slots go where the mark of the end is then.
+        count_N1 = filled_NS.sum(1, keepdim=True)
+        places_NS = torch.where(filled_NS, filled_NS.long().cumsum(1) - 1, count_N1)
+        spelt_NS = torch.zeros_like(nn.functional.pad(slots_NS, (0, 1))).scatter(1, places_NS, slots_NS)
+        return spelt_NS.scatter(1, count_N1, _END)
+
+
 def _table(rows: int, embedding_size: int, std: float) -> nn.Embedding:
     table = nn.Embedding(rows, embedding_size)
     nn.init.normal_(table.weight, std=std)
     return table
+
+
+def _spell(character: str, otherwise: int) -> tuple[int, int, int]:
+    """Ids of the letters of a syllable; of another character, the one that it is given."""
+    initial, vowel, final = _letters(character)
+    if not initial:
+        return otherwise, 0, 0
+    before_finals = _END + _INITIALS + _VOWELS
+    return _END + initial, _END + _INITIALS + vowel, before_finals + final if final > 1 else 0
 
 
 def _letters(character: str) -> tuple[int, int, int]:

@@ -16,7 +16,8 @@ from training.models.ngrams import PADDING_ID, ngram_buckets
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 """Token ids int64 [N, T] and classes int64 [N]."""
-_REFINEMENT_PENALTY = 1.0  # on the sum of squared weights, against the log loss summed over the texts
+REFINEMENT_PENALTIES = (25.0, 5.0, 1.0)
+"""On the sum of squared weights, against the log loss summed over the texts; many n-grams want a high one."""
 _PENALTY = 1e-3  # keeps the weights finite where a small held-out part is answered without a mistake
 
 
@@ -39,12 +40,14 @@ class HashedNaiveBayes(nn.Module):
         orders: lengths n of the n-grams.
         buckets: rows of the table of each length.
         classes: number of classes.
+        spell: from token ids to the ids that n-grams are of, int64 [N, S] with padding behind; default: the tokens.
     """
 
-    def __init__(self, orders: Sequence[int], buckets: int, classes: int) -> None:
+    def __init__(self, orders: Sequence[int], buckets: int, classes: int, *, spell: nn.Module | None = None) -> None:
         super().__init__()
         self.orders = tuple(orders)
         self.buckets = buckets
+        self.spell = spell or nn.Identity()
         self.register_buffer("evidence_OBC", torch.zeros(len(self.orders), buckets, classes))
         self.evidence_OBC: Tensor
 
@@ -68,25 +71,43 @@ class HashedNaiveBayes(nn.Module):
         evidence_OBC = (smooth_OBC / (smooth_OBC * seen_OB1).sum((0, 1))).log()
         self.evidence_OBC.copy_((evidence_OBC - evidence_OBC.mean(2, keepdim=True)) * seen_OB1)
 
-    def refine(self, batches: Batches) -> None:
+    def refine(self, batches: Batches, held_out: Batches) -> float:
         """Weigh each n-gram by logistic regression on the training part that it was counted on.
 
         The NB-SVM of Wang and Manning (see `training.evaluation.naive_bayes`), with logistic loss: naive Bayes counts
         n-grams that always come together twice, this does not.
+
+        Args:
+            batches: of the training part.
+            held_out: choose the penalty.
+
+        Returns:
+            The penalty, one of `REFINEMENT_PENALTIES`.
         """
         features, classes_N = self._sparse(batches)
-        evidence_RC = self.evidence_OBC.flatten(0, 1)
+        counted_OBC = self.evidence_OBC.clone()
+        evidence_RC = counted_OBC.flatten(0, 1)
         weights_R1 = torch.zeros(len(evidence_RC), 1, requires_grad=True)
-        penalty = _REFINEMENT_PENALTY / len(classes_N)
+        refined = dict[float, tuple[float, Tensor]]()
+        for penalty in REFINEMENT_PENALTIES:  # from the strongest on, each begins where the one before ended
 
-        def loss() -> Tensor:
-            logits_NC = nn.functional.embedding_bag(
-                features.rows, evidence_RC * weights_R1, features.offsets, mode="sum"
-            )
-            return nn.functional.cross_entropy(logits_NC, classes_N) + penalty * weights_R1.square().sum()
+            def loss(share: float = penalty / len(classes_N)) -> Tensor:
+                logits_NC = nn.functional.embedding_bag(
+                    features.rows, evidence_RC * weights_R1, features.offsets, mode="sum"
+                )
+                return nn.functional.cross_entropy(logits_NC, classes_N) + share * weights_R1.square().sum()
 
-        _minimise(loss, weights_R1)
-        self.evidence_OBC.copy_((evidence_RC * weights_R1.detach()).view_as(self.evidence_OBC))
+            _minimise(loss, weights_R1)
+            self.evidence_OBC.copy_((evidence_RC * weights_R1.detach()).view_as(counted_OBC))
+            refined[penalty] = self._log_loss(held_out), self.evidence_OBC.clone()
+        best = min(refined, key=lambda penalty: refined[penalty][0])
+        self.evidence_OBC.copy_(refined[best][1])
+        return best
+
+    def _log_loss(self, batches: Batches) -> float:
+        answers = [(self(ids_NT), classes_N) for ids_NT, classes_N in batches]
+        logits_NC, classes_N = (torch.cat(part) for part in zip(*answers, strict=True))
+        return float(nn.functional.cross_entropy(logits_NC, classes_N))
 
     def _sparse(self, batches: Batches) -> tuple[_Bags, Tensor]:
         """The n-grams of all texts as row numbers of one table, and the classes of the texts."""
@@ -102,15 +123,18 @@ class HashedNaiveBayes(nn.Module):
         return _Bags(torch.cat(rows), lengths.cumsum(0)), torch.cat(classes)
 
     def _grams(self, ids_NT: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """For each order, the bucket of the n-gram that ends at each token, and whether it is one to be counted."""
-        steps = torch.arange(ids_NT.shape[1])
-        earlier_TT = steps.unsqueeze(1) > steps
-        buckets = ngram_buckets(ids_NT, max(self.orders), self.buckets)
+        """For each order, the buckets of a text's n-grams, sorted, and which of them are to be counted."""
+        ids_NS = self.spell(ids_NT)
+        steps = torch.arange(ids_NS.shape[1])
+        buckets = ngram_buckets(ids_NS, max(self.orders), self.buckets)
         grams = []
         for order in self.orders:
-            rows_NT = buckets[order - 1]
-            repeated_NT = ((rows_NT.unsqueeze(2) == rows_NT.unsqueeze(1)) & earlier_TT).any(2)
-            grams.append((rows_NT, (ids_NT != PADDING_ID) & (steps >= order - 1) & ~repeated_NT))
+            whole_NS = (ids_NS != PADDING_ID) & (steps >= order - 1)
+            # What is no n-gram gets a bucket that there is not, behind all others.
+            rows_NS = torch.where(whole_NS, buckets[order - 1], self.buckets).sort(1).values
+            first_NS = rows_NS != nn.functional.pad(rows_NS[:, :-1], (1, 0), value=-1)
+            counted_NS = first_NS & (rows_NS < self.buckets)
+            grams.append((rows_NS * counted_NS, counted_NS))
         return grams
 
 

@@ -90,6 +90,7 @@ class TextClassifier(nn.Module):
                 recurrent_dropout=recurrent_dropout,
             )
             size = self.recurrent.output_size
+        self.state_size = size
         self.token_dropout = nn.Dropout1d(token_dropout)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(2 * size + embedding_size, classes)
@@ -99,11 +100,7 @@ class TextClassifier(nn.Module):
         mask_NT1 = (ids_NT != PADDING_ID).unsqueeze(2)
         lengths_N1 = mask_NT1.sum(1).clamp(min=1)
         vectors_NTE = self.token_dropout(self._embed(ids_NT) * mask_NT1)
-        states_NTH = vectors_NTE
-        if self.convolutions is not None:
-            states_NTH = self.convolutions(states_NTH, mask_NT1)
-        if self.recurrent is not None:
-            states_NTH = self.recurrent(states_NTH, lengths_N1.squeeze(1))
+        states_NTH = self._read(vectors_NTE, mask_NT1, lengths_N1)
         views = [
             states_NTH.sum(1) / lengths_N1,
             states_NTH.masked_fill(~mask_NT1, -1.0).amax(1),  # no state is less
@@ -111,6 +108,19 @@ class TextClassifier(nn.Module):
         ]
         logits: Tensor = self.head(self.dropout(torch.cat(views, dim=1)))
         return logits
+
+    def states(self, ids_NT: Tensor) -> Tensor:
+        """What the layers below the last one make of each token, [N, T, state_size]; no token is dropped."""
+        mask_NT1 = (ids_NT != PADDING_ID).unsqueeze(2)
+        return self._read(self._embed(ids_NT) * mask_NT1, mask_NT1, mask_NT1.sum(1).clamp(min=1))
+
+    def _read(self, vectors_NTE: Tensor, mask_NT1: Tensor, lengths_N1: Tensor) -> Tensor:
+        states_NTH = vectors_NTE
+        if self.convolutions is not None:
+            states_NTH = self.convolutions(states_NTH, mask_NT1)
+        if self.recurrent is not None:
+            states_NTH = self.recurrent(states_NTH, lengths_N1.squeeze(1))
+        return states_NTH
 
     def _embed(self, ids_NT: Tensor) -> Tensor:
         vectors_NTE: Tensor = self.tokens(ids_NT)
@@ -156,16 +166,16 @@ class Committee(nn.Module):
     that each learns on its own: averaged before the loss they would learn to lean on each other.
 
     Args:
-        members: ids -> logits [N, classes].
+        members: of the same inputs -> logits [N, classes].
     """
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
 
-    def forward(self, ids_NT: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor:
         """Classify."""
-        logits_NCM = torch.stack([member(ids_NT) for member in self.members], dim=2)
+        logits_NCM = torch.stack([member(*inputs) for member in self.members], dim=2)
         return logits_NCM if self.training else logits_NCM.mean(2)
 
 

@@ -9,7 +9,6 @@ from pydantic import Field, model_validator
 
 from training.settings.classifier import ClassifierSettings
 
-_LONGEST_COUNTED = 1024
 WIDEST_ONE_HOT = 2048
 """A batch of 256 texts of 256 tokens is half a gigabyte then."""
 
@@ -57,7 +56,8 @@ class TextSettings(ClassifierSettings):
     buckets: int = Field(default=16_384, ge=2)
     """Size of the table that the n-grams of one length are hashed into."""
     hangul: bool = False
-    """Also embed the letters of Korean syllables, and the n-grams of syllables without their final consonants."""
+    """Also embed the letters of Korean syllables, and the n-grams of syllables without their final consonants; naive
+    Bayes counts n-grams of letters then."""
     half_tables: bool = False
     """Round the tables of vectors, and that of naive Bayes, to half precision after the training: half the file."""
     vectors: Path | None = None
@@ -90,6 +90,9 @@ class TextSettings(ClassifierSettings):
     """Dropout before the last layer and between recurrent layers."""
     token_dropout: float = Field(default=0.2, ge=0, lt=1)
     """Chance that a token is hidden, in training."""
+    pretrain_epochs: int = Field(default=0, ge=0)
+    """Passes over the training texts before any label is looked at, in which the network learns to guess hidden tokens
+    from their neighbours."""
     members: int = Field(default=1, ge=1, le=20)
     """Train this many networks side by side and publish their average; helps where data are few."""
     naive_bayes_buckets: int = Field(default=0, ge=0)
@@ -118,15 +121,6 @@ class TextSettings(ClassifierSettings):
     """Stop after this many epochs without a better validation score."""
 
     @model_validator(mode="after")
-    def _repeats_can_be_counted(self) -> TextSettings:
-        if self.naive_bayes_buckets and self.max_tokens > _LONGEST_COUNTED:
-            raise ValueError(
-                f"naive_bayes_buckets compares each token of a text with each other and needs max_tokens "
-                f"{_LONGEST_COUNTED} or less, not {self.max_tokens}"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _network_is_possible(self) -> TextSettings:
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel {self.kernel} has no middle; take an odd number")
@@ -142,6 +136,14 @@ class TextSettings(ClassifierSettings):
             raise ValueError(f"ngrams {self.ngrams} adds learned vectors; leave it out with encoding {self.encoding}")
         if self.encoding != "embedding" and self.vectors is not None:
             raise ValueError(f"vectors are for encoding embedding, not for {self.encoding}")
+        return self
+
+    @model_validator(mode="after")
+    def _guessed_tokens_have_vectors(self) -> TextSettings:
+        if self.pretrain_epochs and (self.encoding != "embedding" or self.frozen):
+            raise ValueError(
+                "pretrain_epochs teaches the vectors of tokens; use it with encoding embedding, and not with frozen"
+            )
         return self
 
     @model_validator(mode="after")

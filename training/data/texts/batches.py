@@ -75,15 +75,16 @@ def training_batches(data: TokenDataset, batch_size: int, seed: int, *, workers:
     """Shuffled batches `(ids int64 [N, T], classes int64 [N])`, collated by `workers` processes or by this one."""
     sampler = LengthBatches([len(row) for row in data.ids], batch_size, seed)
     return DataLoader(
-        data, batch_sampler=sampler, collate_fn=_collate, num_workers=workers, persistent_workers=workers > 0
+        data, batch_sampler=sampler, collate_fn=collate_texts, num_workers=workers, persistent_workers=workers > 0
     )
 
 
 def evaluation_batches(data: TokenDataset, batch_size: int) -> DataLoader[Item]:
     """The same batches in the order of the data."""
-    return DataLoader(data, batch_size=batch_size, collate_fn=_collate)
+    return DataLoader(data, batch_size=batch_size, collate_fn=collate_texts)
 
 
-def _collate(items: list[Item]) -> tuple[Tensor, Tensor]:
+def collate_texts(items: list[Item]) -> tuple[Tensor, Tensor]:
+    """A batch: ids int64 [N, T], padded behind, and classes int64 [N]."""
     ids = nn.utils.rnn.pad_sequence([row for row, _ in items], batch_first=True)  # with 0, the padding id
     return ids, torch.tensor([label for _, label in items])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from torch import nn
@@ -12,18 +13,19 @@ from training.data.texts.parts import TextPart, TextParts
 from training.data.texts.saved import read_tokenizer, write_tokenizer
 from training.data.texts.tokens import Tokenizer, collision_rate, learn_hashing, learn_tokenizer
 from training.errors import SettingsError
-from training.evaluation.naive_bayes import NGRAM_ORDERS
+from training.evaluation.naive_bayes import LETTER_ORDERS, NGRAM_ORDERS
 from training.export.tables import round_tables
 from training.fit import FitResult, fit
 from training.fit.rdrop import RDropLoss, see_twice
 from training.models.adoption import adopt_weights
-from training.models.hangul import HangulVectors
+from training.models.hangul import HangulLetters, HangulVectors
 from training.models.naive_bayes import Blend, HashedNaiveBayes
 from training.models.text import Committee, CommitteeLoss, LogLoss, TextClassifier
 from training.models.vectors import load_vectors
 from training.pipelines.manifests import text_rows
 from training.pipelines.origin import Origin, origin_of
 from training.pipelines.text.measure import EVALUATION_BATCH
+from training.pipelines.text.pretrain import pretrain
 from training.processes import is_first_process
 from training.runs import TrainingRun
 from training.settings.text import WIDEST_ONE_HOT, TextSettings
@@ -62,9 +64,11 @@ def train_classifier(settings: TextSettings, data: TextParts, run: TrainingRun) 
     run.begin(text_rows(data))
     if is_first_process():
         write_tokenizer(run.folder, tokenizer)
+    if settings.pretrain_epochs:
+        pretrain(network, train, validation, settings, run)
     result = _fit(network, train, validation, settings, run)
     run.end_training()
-    network = _blend(network, train, validation, settings, len(data.labels), run)
+    network = _blend(network, train, validation, settings, tokenizer.vocabulary, len(data.labels), run)
     if settings.half_tables:
         round_tables(network)
     return TrainedText(network, tokenizer, train, validation, result, origin, collisions)
@@ -187,18 +191,23 @@ def _blend(
     train: TokenDataset,
     validation: TokenDataset,
     settings: TextSettings,
+    vocabulary: Sequence[str],
     classes: int,
     run: TrainingRun,
 ) -> nn.Module:
     """The network with naive Bayes beside it, where the settings want that."""
     if not settings.naive_bayes_buckets:
         return network
-    naive_bayes = HashedNaiveBayes(NGRAM_ORDERS[settings.tokens], settings.naive_bayes_buckets, classes)
-    counted = list(training_batches(train, EVALUATION_BATCH, settings.seed))
+    orders, spell = NGRAM_ORDERS[settings.tokens], None
+    if settings.hangul:
+        orders, spell = LETTER_ORDERS, HangulLetters(vocabulary)
+    naive_bayes = HashedNaiveBayes(orders, settings.naive_bayes_buckets, classes, spell=spell)
+    counted, held_out = (list(evaluation_batches(part, EVALUATION_BATCH)) for part in (train, validation))
+    run.say("counting and weighing n-grams for naive Bayes")
     naive_bayes.fit(counted)
-    naive_bayes.refine(counted)
+    naive_bayes.refine(counted, held_out)
     blend = Blend(network, naive_bayes).eval()
-    blend.fit_weights(evaluation_batches(validation, EVALUATION_BATCH))
+    blend.fit_weights(held_out)
     weights = ", ".join(f"{float(weight):.3f}" for weight in blend.weights)
     run.say(f"weights of network and naive Bayes, found on the validation part: {weights}")
     return blend
