@@ -80,8 +80,8 @@ def test_the_penalty_is_the_one_that_suits_held_out_texts() -> None:
     train, held_out = (list(evaluation_batches(sample(count), 100)) for count in (300, 2000))
     naive_bayes = HashedNaiveBayes((1, 2), 2**12, 2)
     naive_bayes.fit(train)
-    counted = naive_bayes.evidence_OBC.clone()
+    counted = naive_bayes.evidence_OBF.clone()
     suits_others = naive_bayes.refine(train, held_out)
-    naive_bayes.evidence_OBC.copy_(counted)
+    naive_bayes.evidence_OBF.copy_(counted)
     suits_itself = naive_bayes.refine(train, train)
     assert suits_itself == min(REFINEMENT_PENALTIES) < suits_others, "most of the words mean nothing"

@@ -24,7 +24,7 @@ def round_tables(network: nn.Module) -> None:
         if isinstance(module, nn.Embedding):
             module.weight.copy_(module.weight.half())
         elif isinstance(module, HashedNaiveBayes):
-            module.evidence_OBC.copy_(module.evidence_OBC.half())
+            module.evidence_OBF.copy_(module.evidence_OBF.half())
 
 
 def halve_tables(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -48,28 +48,29 @@ class HashedNaiveBayes(nn.Module):
         self.orders = tuple(orders)
         self.buckets = buckets
         self.spell = spell or nn.Identity()
-        self.register_buffer("evidence_OBC", torch.zeros(len(self.orders), buckets, classes))
-        self.evidence_OBC: Tensor
+        # Of all classes but the last: what is centred sums to zero, and the file has a column less.
+        self.register_buffer("evidence_OBF", torch.zeros(len(self.orders), buckets, classes - 1))
+        self.evidence_OBF: Tensor
 
     def forward(self, ids_NT: Tensor) -> Tensor:
         """Sum the evidence of all n-grams of each row; padding adds nothing."""
-        total_NC = torch.zeros(1, self.evidence_OBC.shape[2])
-        for index, (rows_NT, counted_NT) in enumerate(self._grams(ids_NT)):
-            total_NC = total_NC + (self.evidence_OBC[index][rows_NT] * counted_NT.unsqueeze(2)).sum(1)
-        return total_NC
+        total_NF = torch.zeros(1, self.evidence_OBF.shape[2])
+        for index, (rows_NS, counted_NS) in enumerate(self._grams(ids_NT)):
+            total_NF = total_NF + (self.evidence_OBF[index][rows_NS] * counted_NS.unsqueeze(2)).sum(1)
+        return _with_last_class(total_NF)
 
     def fit(self, batches: Batches) -> None:
         """Count the n-grams of a training part."""
-        orders, buckets, classes = self.evidence_OBC.shape
-        counts_OBC = torch.zeros(orders, buckets, classes, dtype=torch.float64)
+        orders, buckets, free = self.evidence_OBF.shape
+        counts_OBC = torch.zeros(orders, buckets, free + 1, dtype=torch.float64)
         for ids_NT, classes_N in batches:
-            for index, (rows_NT, counted_NT) in enumerate(self._grams(ids_NT)):
-                where = rows_NT[counted_NT], classes_N.unsqueeze(1).expand_as(rows_NT)[counted_NT]
+            for index, (rows_NS, counted_NS) in enumerate(self._grams(ids_NT)):
+                where = rows_NS[counted_NS], classes_N.unsqueeze(1).expand_as(rows_NS)[counted_NS]
                 counts_OBC[index].index_put_(where, torch.ones(1, dtype=torch.float64), accumulate=True)
         seen_OB1 = counts_OBC.sum(2, keepdim=True) > 0
         smooth_OBC = counts_OBC + 1
         evidence_OBC = (smooth_OBC / (smooth_OBC * seen_OB1).sum((0, 1))).log()
-        self.evidence_OBC.copy_((evidence_OBC - evidence_OBC.mean(2, keepdim=True)) * seen_OB1)
+        self.evidence_OBF.copy_(((evidence_OBC - evidence_OBC.mean(2, keepdim=True)) * seen_OB1)[:, :, :-1])
 
     def refine(self, batches: Batches, held_out: Batches) -> float:
         """Weigh each n-gram by logistic regression on the training part that it was counted on.
@@ -85,23 +86,23 @@ class HashedNaiveBayes(nn.Module):
             The penalty, one of `REFINEMENT_PENALTIES`.
         """
         features, classes_N = self._sparse(batches)
-        counted_OBC = self.evidence_OBC.clone()
-        evidence_RC = counted_OBC.flatten(0, 1)
-        weights_R1 = torch.zeros(len(evidence_RC), 1, requires_grad=True)
+        evidence_RF = self.evidence_OBF.flatten(0, 1).clone()
+        weights_R1 = torch.zeros(len(evidence_RF), 1, requires_grad=True)
         refined = dict[float, tuple[float, Tensor]]()
         for penalty in REFINEMENT_PENALTIES:  # from the strongest on, each begins where the one before ended
 
             def loss(share: float = penalty / len(classes_N)) -> Tensor:
-                logits_NC = nn.functional.embedding_bag(
-                    features.rows, evidence_RC * weights_R1, features.offsets, mode="sum"
+                sums_NF = nn.functional.embedding_bag(
+                    features.rows, evidence_RF * weights_R1, features.offsets, mode="sum"
                 )
-                return nn.functional.cross_entropy(logits_NC, classes_N) + share * weights_R1.square().sum()
+                log_loss = nn.functional.cross_entropy(_with_last_class(sums_NF), classes_N)
+                return log_loss + share * weights_R1.square().sum()
 
             _minimise(loss, weights_R1)
-            self.evidence_OBC.copy_((evidence_RC * weights_R1.detach()).view_as(counted_OBC))
-            refined[penalty] = self._log_loss(held_out), self.evidence_OBC.clone()
+            self.evidence_OBF.copy_((evidence_RF * weights_R1.detach()).view_as(self.evidence_OBF))
+            refined[penalty] = self._log_loss(held_out), self.evidence_OBF.clone()
         best = min(refined, key=lambda penalty: refined[penalty][0])
-        self.evidence_OBC.copy_(refined[best][1])
+        self.evidence_OBF.copy_(refined[best][1])
         return best
 
     def _log_loss(self, batches: Batches) -> float:
@@ -115,8 +116,8 @@ class HashedNaiveBayes(nn.Module):
         classes: list[Tensor] = []
         for ids_NT, classes_N in batches:
             grams = self._grams(ids_NT)
-            rows_NL = torch.cat([rows_NT + index * self.buckets for index, (rows_NT, _) in enumerate(grams)], dim=1)
-            counted_NL = torch.cat([counted_NT for _, counted_NT in grams], dim=1)
+            rows_NL = torch.cat([rows_NS + index * self.buckets for index, (rows_NS, _) in enumerate(grams)], dim=1)
+            counted_NL = torch.cat([counted_NS for _, counted_NS in grams], dim=1)
             rows += [text[counted] for text, counted in zip(rows_NL, counted_NL, strict=True)]
             classes.append(classes_N)
         lengths = torch.tensor([0, *(len(text) for text in rows[:-1])])
@@ -136,6 +137,11 @@ class HashedNaiveBayes(nn.Module):
             counted_NS = first_NS & (rows_NS < self.buckets)
             grams.append((rows_NS * counted_NS, counted_NS))
         return grams
+
+
+def _with_last_class(evidence_NF: Tensor) -> Tensor:
+    """[N, classes] from that of all classes but the last, where the sum over the classes is zero."""
+    return torch.cat([evidence_NF, -evidence_NF.sum(1, keepdim=True)], dim=1)
 
 
 class Blend(nn.Module):
