@@ -114,8 +114,7 @@ def _dynamic_int8(onnx_bytes: bytes, before: Score, card: Card, part: HeldOut, m
     small = quantize_text_int8(onnx_bytes)
     after = part.score(make_run(open_session(small)))
     _check_drop(before, after, max_drop)
-    plain, int8 = (make_run(open_session(graph, threads=1)) for graph in (onnx_bytes, small))
-    faster = speedup(plain, int8, part.sample)
+    faster = speedup(onnx_bytes, small, part.sample)
     if faster <= 1:
         raise GateError(
             f"int8 is not worth it: its speed is {faster:.2f} times that of float32; of recurrent layers only LSTM has "

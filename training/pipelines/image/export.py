@@ -84,7 +84,7 @@ def try_int8(
     """
     (few, _), *_ = data.part(data.split.validation).batches(8)
     attempts = {count: _quantize(float_graph, expected, data, count) for count in FLOAT_CONVOLUTIONS}
-    speeds = {count: speedup(float_graph.run, attempt.run, few) for count, attempt in attempts.items()}
+    speeds = {count: speedup(float_graph.onnx_bytes, attempt.onnx_bytes, few) for count, attempt in attempts.items()}
     least = float_graph.validation.accuracy - budget - _ROUNDING
     # The validation part chooses; the test part only says whether the choice will do.
     accurate = [count for count, attempt in attempts.items() if attempt.validation.accuracy >= least]

@@ -15,7 +15,6 @@ from training.models.image import ImageClassifier
 from training.models.published import PooledHead, PublishedClassifier, TestTimeViews
 from training.pipelines.image.export import EVALUATION_BATCH, ImageData
 from training.settings import ImageSettings
-from zoo.runtime import make_run, open_session
 
 Tried = dict[str, dict[str, float | str]]
 
@@ -38,7 +37,8 @@ def complete_classifier(
 ) -> tuple[CompleteClassifier, Tried]:
     """Find the temperature, and try test-time augmentation where the settings want it.
 
-    It is kept if it lowers the log loss on the validation part; its cost is the time of a batch of 8 by ONNX Runtime.
+    It is kept if it lowers the log loss on the validation part; its cost is the time of a batch of 8 by ONNX Runtime,
+    on one thread.
 
     Returns:
         The classifier to export, and what was tried, for the card.
@@ -48,13 +48,13 @@ def complete_classifier(
     if settings.tta == "none":
         return plain, {}
     augmented = _complete(classifier, pooled, validation, settings.tta, settings)
-    runs = [make_run(open_session(export_image_classifier(one.classifier, data.resize))) for one in (plain, augmented)]
+    graphs = [export_image_classifier(one.classifier, data.resize) for one in (plain, augmented)]
     (few, _), *_ = validation.batches(8)
     better = augmented.log_loss < plain.log_loss
     verdict = "its log loss on the validation part is lower" if better else "it does not lower the log loss"
     rows: Tried = {
         "one view": _measured(plain, 1.0) | {"kept": "no: several are better" if better else "yes"},
-        f"test-time augmentation {settings.tta}": _measured(augmented, speedup(runs[1], runs[0], few))
+        f"test-time augmentation {settings.tta}": _measured(augmented, speedup(graphs[1], graphs[0], few))
         | {"kept": f"yes: {verdict}" if better else f"no: {verdict}"},
     }
     return (augmented if better else plain), rows
