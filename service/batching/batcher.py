@@ -24,13 +24,13 @@ import itertools
 import logging
 from collections.abc import Callable, Coroutine, Hashable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from service.backend.contract import Tensors
+from service.batching.door import Door, Seats
 from service.batching.runs import Compute, Runs
 from service.batching.waiting_line import Request, Slice, WaitingLine
-from service.errors import DeadlineExpiredError, DrainingError, InferenceError, QueueFullError, ServiceError
+from service.errors import DeadlineExpiredError, DrainingError, InferenceError, ServiceError
 from service.telemetry.model_metrics import ModelMetrics
 
 log = logging.getLogger(__name__)
@@ -39,23 +39,6 @@ PATIENCE_SECONDS = 30.0
 """A request without a deadline is ordered as if it had this one, so that those with deadlines cannot starve it."""
 _CANCEL_SLACK_SECONDS = 0.01
 """gRPC cancels a call at its deadline, which can be this much before our own timer; it counts as expired."""
-
-
-@dataclass(eq=False, slots=True)
-class Seats:
-    """Room in the line for one request, from the moment that it is let in until the end of its `with`."""
-
-    batcher: Batcher
-    rows: int
-    used: bool = False
-    """Whether the rows are in the line now, or were."""
-    request: Request | None = None
-
-    def __enter__(self) -> Seats:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.batcher.release(self)
 
 
 class Batcher:
@@ -88,31 +71,22 @@ class Batcher:
         assert max_queue_rows >= 1, "the settings check this"
         self._metrics = metrics
         self._max_batch_rows = max_batch_rows
-        self._max_queue_rows = max_queue_rows
         self._max_delay_seconds = max_delay_seconds
         self._line = WaitingLine()
         self._runs = Runs(compute, self._line, metrics, max_batch_rows=max_batch_rows)
-        self._seats: set[Seats] = set()
-        self._held_rows = 0
+        workers = [self._work] * max_runs + [self._work_full_batches] * spare_runs
+        self._door = Door(
+            self._line,
+            metrics,
+            max_rows=max_queue_rows,
+            seconds_per_row=lambda: self._runs.seconds_per_row / len(workers),
+        )
         self._numbers = itertools.count()
-        self._arrival, self._empty = asyncio.Event(), asyncio.Event()
-        self._empty.set()
-        self._closing = self._stopped = False
-        self._bug = ""
+        self._arrival = asyncio.Event()
         self._full = asyncio.Event()
         """Set when there are the rows of a whole batch."""
-        workers = [self._work] * max_runs + [self._work_full_batches] * spare_runs
+        self._stopped = False
         self._workers = [asyncio.create_task(self._guard(work)) for work in workers]
-
-    @property
-    def waiting_rows(self) -> int:
-        """Rows that wait for compute, those not decoded yet included."""
-        return self._line.rows + self._held_rows
-
-    @property
-    def alone(self) -> bool:
-        """Whether there is one request at most, the one that is being run included."""
-        return len(self._seats) <= 1
 
     async def submit(
         self,
@@ -151,45 +125,34 @@ class Batcher:
         """Take seats in the line while the inputs are being prepared; what is not used is given back.
 
         Raises:
-            QueueFullError: there is no room; the error says when to try again.
-            DrainingError: the batcher is closing.
+            QueueFullError, DrainingError: as `Door.admit`.
         """
-        seats = Seats(self, rows if self._max_batch_rows else 1)
-        self._admit(seats.rows)
-        self._seats.add(seats)
-        self._empty.clear()
-        self._hold(seats.rows)
-        return seats
+        return self._door.admit(rows if self._max_batch_rows else 1)
 
-    def release(self, seats: Seats) -> None:
-        """Their request is over."""
-        self._give_back(seats)
-        self._seats.discard(seats)
-        if not self._seats:
-            self._empty.set()
+    @property
+    def waiting_rows(self) -> int:
+        """Rows that wait for compute, those not decoded yet included."""
+        return self._door.waiting_rows
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is one request at most, the one that is being run included."""
+        return len(self._door.seats) <= 1
 
     def check_requests(self, limit: int, priority: int) -> None:
-        """Refuse a request at the door, where as many of its priority wait as may.
-
-        Raises:
-            QueueFullError: the error says when to try again.
-        """
-        waiting = self._line.requests[priority]
-        if waiting >= limit:
-            self._metrics.rejected()
-            raise QueueFullError(1, waiting, limit, retry_seconds=self._retry_seconds())
+        """Refuse a request at the door, where as many of its priority wait as may; raises QueueFullError."""
+        self._door.check_requests(limit, priority)
 
     async def drained(self) -> None:
         """Wait until nobody is here; new requests are still let in."""
-        while self._seats:
-            await self._empty.wait()
+        await self._door.drained()
 
     async def close(self, timeout_seconds: float = 0.0) -> None:
         """Refuse new requests, finish those that are here, and fail with DrainingError what is not done in time."""
-        self._closing = True
+        self._door.refusal = self._door.refusal or DrainingError
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
-                await self._empty.wait()
+                await self._door.drained()
         for worker in self._workers:
             worker.cancel()
         await asyncio.wait(self._workers)
@@ -197,36 +160,16 @@ class Batcher:
 
     def _stop(self) -> None:
         """Answer everybody who is still here; nobody may hang."""
-        self._closing = self._stopped = True
-        for seats in self._seats:
+        self._stopped = True
+        for seats in self._door.seats:
             if seats.request:
                 self._line.remove(seats.request)
                 seats.request.fail(self._refusal())
 
     def _refusal(self) -> ServiceError:
-        return InferenceError(f"the batcher stopped: {self._bug}") if self._bug else DrainingError()
-
-    def _admit(self, rows: int) -> None:
-        if self._closing:
-            raise self._refusal()
-        if self.waiting_rows + rows > self._max_queue_rows:
-            self._metrics.rejected()
-            retry_seconds = self._retry_seconds()
-            raise QueueFullError(rows, self.waiting_rows, self._max_queue_rows, retry_seconds=retry_seconds)
-
-    def _retry_seconds(self) -> float:
-        """When there will be room again, as it goes now."""
-        wait = self.waiting_rows * self._runs.seconds_per_row / len(self._workers)
-        return min(max(wait, 0.05), 30.0)
-
-    def _hold(self, rows: int) -> None:
-        self._held_rows += rows
-        self._metrics.queued(self.waiting_rows)
-
-    def _give_back(self, seats: Seats) -> None:
-        if not seats.used:
-            seats.used = True
-            self._hold(-seats.rows)
+        refusal = self._door.refusal
+        assert refusal, "the door is shut first"
+        return refusal()
 
     async def _answer(
         self,
@@ -269,9 +212,9 @@ class Batcher:
         order = (priority, arrived + PATIENCE_SECONDS if deadline is None else deadline, next(self._numbers))
         lane = _lane(inputs, outputs) if self._max_batch_rows else order
         request = seats.request = Request(inputs, seats.rows, outputs, lane, order, arrived, loop.create_future())
-        self._give_back(seats)
+        self._door.give_back(seats)
         self._line.add(request)
-        self._metrics.queued(self.waiting_rows)
+        self._metrics.queued(self._door.waiting_rows)
         self._arrival.set()
         if self._line.rows >= self._runs.room:
             self._full.set()
@@ -284,7 +227,7 @@ class Batcher:
     def _drop(self, request: Request, reason: str) -> None:
         if self._line.remove(request):
             self._metrics.dropped(reason)
-            self._metrics.queued(self.waiting_rows)
+            self._metrics.queued(self._door.waiting_rows)
 
     async def _work(self) -> None:
         while True:
@@ -307,7 +250,8 @@ class Batcher:
             await work()
         except Exception as exc:
             log.exception("the batcher stopped. This is a bug.")
-            self._bug = repr(exc)
+            text = f"the batcher stopped: {exc!r}"
+            self._door.refusal = lambda: InferenceError(text)
             self._stop()
 
     async def _linger(self) -> None:
@@ -335,7 +279,7 @@ class Batcher:
             if item.start == 0:
                 item.request.queue_seconds = now - item.request.arrived
                 self._metrics.phase("queue", item.request.queue_seconds)
-        self._metrics.queued(self.waiting_rows)
+        self._metrics.queued(self._door.waiting_rows)
         self._metrics.cut(self._why(batch, room, now), now - min(item.request.arrived for item in batch))
         await self._runs.run(batch)
 

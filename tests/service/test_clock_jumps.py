@@ -59,7 +59,7 @@ async def test_a_timeout_passes_when_it_should(calls: Calls, jump: Jump) -> None
     request = infer_request("busy", {"rounds": np.array([[200_000_000]], np.int64)})
     request.parameters["timeout"].int64_param = 200_000
     asked = asyncio.ensure_future(calls.inference.ModelInfer(request))
-    await until(lambda: calls.server.table.get("busy")._batcher._seats)
+    await until(lambda: calls.server.table.get("busy")._batcher._door.seats)
     start = time.perf_counter()
     jump()
     got = await failure(asked)
@@ -71,7 +71,7 @@ async def test_a_timeout_passes_no_sooner(calls: Calls, jump: Jump) -> None:
     request = infer_request("busy", {"rounds": np.array([[500_000]], np.int64)})
     request.parameters["timeout"].int64_param = 60_000_000
     asked = asyncio.ensure_future(calls.inference.ModelInfer(request))
-    await until(lambda: calls.server.table.get("busy")._batcher._seats)
+    await until(lambda: calls.server.table.get("busy")._batcher._door.seats)
     jump()
     assert (await asked).outputs
     assert await calls.status() == "SERVING"

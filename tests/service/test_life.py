@@ -86,7 +86,7 @@ async def test_unload_refuses_the_new_finishes_the_old_and_load_brings_it_back(s
     calls = await serve(repository, **EXPLICIT)
     table = calls.server.table
     running = asyncio.create_task(calls.infer("busy", {"rounds": LONG}))
-    await until(lambda: table.get("busy")._batcher._seats)
+    await until(lambda: table.get("busy")._batcher._door.seats)
     unloading = asyncio.create_task(table.unload("busy"))
     await until(lambda: table.find("busy").state is State.UNLOADING)
     assert IndexRow("busy", 1, "UNLOADING", "finishes its requests") in await table.index()
@@ -105,7 +105,7 @@ async def test_a_load_while_it_is_being_unloaded(serve: Serve, repository: Path)
     calls = await serve(repository, **EXPLICIT)
     table = calls.server.table
     running = asyncio.create_task(calls.infer("busy", {"rounds": LONG}))
-    await until(lambda: table.get("busy")._batcher._seats)
+    await until(lambda: table.get("busy")._batcher._door.seats)
     unloading = asyncio.create_task(table.unload("busy"))
     await until(lambda: table.find("busy").state is State.UNLOADING)
     await table.load("busy")
@@ -448,7 +448,7 @@ async def test_the_old_model_finishes_its_requests_and_is_forgotten(serve: Serve
     old = weakref.ref(table.get("busy"))
     backend = weakref.ref(table.get("busy")._runner._backend)
     running = asyncio.create_task(calls.infer("busy", {"rounds": LONG}))
-    await until(lambda: table.get("busy")._batcher._seats)
+    await until(lambda: table.get("busy")._batcher._door.seats)
     os.utime(tmp_path / "busy" / "1" / "model.onnx", (1, 1))
     await table.load("busy")
     assert not running.done(), "the new one took over while the old one was at work"
