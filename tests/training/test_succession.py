@@ -56,6 +56,14 @@ def table(folder: Path, name: str) -> dict[str, Any]:
     return values
 
 
+def test_images_of_another_size_are_compared_as_each_model_takes_them(menagerie_train: Train, folder: Path) -> None:
+    options = ("--runs", folder / "runs", "--no-baselines", "--image-size", 32, *STILL)
+    result = menagerie_train("image", folder / "colours", "--from-model", folder / "zoo" / "colours" / "1", *options)
+    assert result.exit_code == 0, result.stderr
+    assert version(folder, "colours", 3)[1].provenance.settings["image_size"] == 32
+    assert table(folder, "colours")["old"] == "colours 1"
+
+
 def test_images_with_a_class_more(menagerie_train: Train, folder: Path) -> None:
     before = (folder / "zoo" / "colours" / "1" / MODEL_FILE).read_bytes()
     write_pictures(folder / "colours", 20, ("green",))

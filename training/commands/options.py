@@ -159,6 +159,6 @@ def _run_translated(run: Callable[[], None]) -> None:
         run()
     except (TrainingError, ZooError) as exc:
         Console(stderr=True, quiet=not is_first_process()).print(
-            "error:", str(exc), style="red", highlight=False, markup=False, soft_wrap=True
+            "error:", str(exc), style="red", highlight=False, markup=False, emoji=False, soft_wrap=True
         )
         raise typer.Exit(2) from exc

@@ -54,6 +54,11 @@ class ForecastReport:
         return float(np.sqrt(np.square(self.rmse[:, target]).mean()))
 
 
+def shortened(error: float) -> float:
+    """An error for a card, seven digits of it: a fixed number of decimals would make errors in small units 0."""
+    return float(f"{error:.7g}")
+
+
 def forecast_errors(run: Run, batches: Iterable[tuple[Tensor, Tensor]]) -> Errors:
     """Run a forecaster over `(history, future)` batches and compare its answers with the future."""
     return np.concatenate(

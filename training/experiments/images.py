@@ -60,7 +60,7 @@ class ImageTask:
         pool, labels = sorted(data.split.train + data.split.validation), data.images.labels
         groups = image_groups(data.images, settings.group, pool)
         folds = class_folds(
-            [labels[item] for item in pool], groups, count, seed=settings.seed, names=data.images.classes
+            [labels[item] for item in pool], groups, count, seed=settings.seed_of_split, names=data.images.classes
         )
         cut = []
         for number, fold in enumerate(folds, 1):

@@ -23,6 +23,12 @@ _FIXED = frozenset(
         "split_seed",
         "test",
         "test_share",
+        "validation",
+        "validation_share",
+        "validation_file",
+        "target",
+        "horizon",
+        "rows",
         "monitor",
         "name",
         "runs",
@@ -31,7 +37,7 @@ _FIXED = frozenset(
         "workers",
     }
 )
-"""Settings that say what is compared, by what, and where; seeds and test share decide what the test part is."""
+"""Settings that say what is compared, by what, and where; seeds and shares decide which items are in which part."""
 
 
 @dataclass(frozen=True)

@@ -91,4 +91,4 @@ def classifier_answers(report: ClassificationReport, names: Sequence[str], label
 def describe_folds(settings: ClassifierSettings) -> str:
     """How the folds of a classifier are cut, for people."""
     groups = f" and by the groups of {settings.group}" if settings.group else ""
-    return f"stratified by class{groups}, seed {settings.seed}"
+    return f"stratified by class{groups}, seed {settings.seed_of_split}"

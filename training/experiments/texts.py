@@ -50,7 +50,7 @@ class TextTask:
             return TextPart(tuple(texts[place] for place in places), tuple(classes[place] for place in places))
 
         cut = []
-        folds = class_folds(classes, groups, count, seed=settings.seed, names=data.labels)
+        folds = class_folds(classes, groups, count, seed=settings.seed_of_split, names=data.labels)
         for number, fold in enumerate(folds, 1):
             others = sorted(set(range(len(texts))) - set(fold))
             words = f"fold {number} of {count}, {describe_folds(settings)}"

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from training.errors import DataError, SettingsError, StoppedError
 from training.experiments.tasks import Task, Validated
+from training.files import write_rows, write_whole
 from training.runs import SETTINGS_FILE, TrainingRun, write_settings
 from training.runs.manifest import MANIFEST_FILE
 from training.runs.run import AfterEpoch, make_run_folder
@@ -75,12 +76,14 @@ class Experiment:
             raise SettingsError(f"{self.folder} is not the folder of an experiment")
         elif self.folder.resolve().parents[1].name == TRIALS_FOLDER:
             raise SettingsError(f"{self.folder} is one training of an experiment; give {self.folder.parents[2]}")
+        elif (self.folder / MANIFEST_FILE).is_file():
+            raise SettingsError(f"{self.folder} is the folder of a training, not of an experiment")
         self.say(f"experiment in {self.folder}: measured on validation parts, the test part stays unseen")
 
     def say(self, *lines: str, style: str = "") -> None:
         """Print lines as they are."""
         for line in lines:
-            self.console.print(line, style=style or None, highlight=False, markup=False, soft_wrap=True)
+            self.console.print(line, style=style or None, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     def opened(self, trial: str, settings: RunSettings, after_epoch: AfterEpoch | None = None) -> TrainingRun:
         """The run of a trial; where it was begun before, it goes on."""
@@ -165,13 +168,9 @@ class Experiment:
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
-    """Write rows with a header, whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0] if rows else [], restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-    partial.replace(path)
+    """Write rows with a header, that of the first one, whole or not at all."""
+    names = list(rows[0]) if rows else []
+    write_rows(path, [names, *([row.get(name, "") for name in names] for row in rows)])
     return path
 
 
@@ -179,10 +178,3 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     """The rows of such a file."""
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text, whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

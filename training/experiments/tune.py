@@ -19,7 +19,8 @@ from training.errors import DataError, DivergedError, FitError, SettingsError, S
 from training.experiments.ingredients import problem_of
 from training.experiments.space import Dimension, read_space
 from training.experiments.tasks import LOWER_IS_BETTER, Task
-from training.experiments.trials import Experiment, write_whole
+from training.experiments.trials import Experiment
+from training.files import write_whole
 from training.settings import RunSettings
 from training.settings.experiments import SearchSettings
 

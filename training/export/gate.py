@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.errors import GateError
+from training.errors import GateError, SettingsError
 from zoo.card import Card
 from zoo.golden import Run, Tensors, check_golden
 from zoo.repository import ModelVersion, publish
@@ -77,9 +77,16 @@ def publish_checked(
     Raises:
         GoldenError: it does not.
         RepositoryError: the name or the version cannot be used.
+        SettingsError: the repository cannot be written.
     """
     check_golden(card, make_run(open_session(onnx_bytes)))
-    return publish(onnx_bytes, card, repository, name, version)
+    try:
+        return publish(onnx_bytes, card, repository, name, version)
+    except OSError as exc:
+        raise SettingsError(
+            f"{repository} cannot be written: {exc.strerror}; nothing was published; a run publishes with --resume, "
+            "once it can"
+        ) from exc
 
 
 def _relative_error(name: str, expected: np.ndarray, got: np.ndarray, shapes: str, limit: float) -> float:

@@ -15,7 +15,7 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
-from training.errors import FitError
+from training.fit.disk import told_to_make_room
 from training.fit.module import FitModule
 from training.processes import is_first_process
 
@@ -61,17 +61,15 @@ class EpochCheckpoints(Checkpoint):
     def _write(self, name: str, save: Callable[[Path], None]) -> None:
         path = self.folder / name
         partial = path.with_suffix(".partial")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            save(partial)
-            if is_first_process():
-                partial.replace(path)
-        except (OSError, RuntimeError) as exc:  # torch's writer tells of a full disk by a RuntimeError
-            partial.unlink(missing_ok=True)
-            raise FitError(
-                f"{path} cannot be written ({str(exc).partition(chr(10))[0]}); what was written before is whole: make "
-                "room and go on with --resume and the folder of the run"
-            ) from exc
+        with told_to_make_room(path):
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                save(partial)
+                if is_first_process():
+                    partial.replace(path)
+            except (OSError, RuntimeError):
+                partial.unlink(missing_ok=True)
+                raise
 
 
 def _is_whole(trainer: pl.Trainer) -> bool:

@@ -25,7 +25,9 @@ from torchmetrics import Metric
 from training.data.order import set_epoch
 from training.data.sharing import share_evaluation, share_training
 from training.errors import SettingsError
+from training.files import write_whole
 from training.fit.checkpoints import BEST, LAST, EpochCheckpoints
+from training.fit.disk import told_to_make_room
 from training.fit.interrupt import StopOnInterrupt
 from training.fit.module import AfterEpoch, FitModule, Prepare
 from training.fit.optimizer import ParameterGroup, parameter_groups
@@ -132,7 +134,8 @@ def fit(
     model.eval()
     result = _describe(module, interrupt.interrupted)
     if not result.interrupted and is_first_process():
-        finished.write_text(json.dumps(asdict(result), indent=2), encoding="utf-8")
+        with told_to_make_room(finished):
+            write_whole(finished, json.dumps(asdict(result), indent=2))
     return result
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,9 @@ from torchmetrics import Metric
 
 from training.data.order import epoch_generator, set_epoch
 from training.errors import DivergedError
+from training.files import write_rows
 from training.fit.averaging import Averaging
+from training.fit.disk import told_to_make_room
 from training.fit.optimizer import ParameterGroup, l1_penalty, rate_schedule
 from training.processes import is_first_process, process_count, process_rank, sum_over_processes
 from training.settings import FitSettings
@@ -153,11 +154,11 @@ class FitModule(pl.LightningModule):
     def _write_metrics(self) -> None:
         if not is_first_process():
             return
-        self.run_folder.mkdir(parents=True, exist_ok=True)
-        with (self.run_folder / METRICS_FILE).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.history[0])
-            writer.writeheader()
-            writer.writerows(row | {"epoch": int(row["epoch"])} for row in self.history)
+        file = self.run_folder / METRICS_FILE
+        with told_to_make_room(file):
+            self.run_folder.mkdir(parents=True, exist_ok=True)
+            rows = [(row | {"epoch": int(row["epoch"])}).values() for row in self.history]
+            write_rows(file, [list(self.history[0]), *map(list, rows)])
 
     def _print(self, row: dict[str, float]) -> None:
         best = self.best_epoch() == len(self.history)

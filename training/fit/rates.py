@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 
 from training.data.order import set_epoch
 from training.errors import FitError
+from training.files import write_whole
 from training.fit.module import FitModule
 from training.fit.optimizer import ParameterGroup
 
@@ -134,9 +135,7 @@ def _write(losses: Sequence[float], found: float | None, path: Path) -> None:
     draw_rates(losses, found, path.with_name(RATES_FIGURE))
     rates = rates_of_test()[: len(losses)].tolist()
     finite = [loss if math.isfinite(loss) else None for loss in losses]
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps({"found": found, "rates": rates, "losses": finite}), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, json.dumps({"found": found, "rates": rates, "losses": finite}))
 
 
 def draw_rates(losses: Sequence[float], found: float | None, path: Path) -> None:

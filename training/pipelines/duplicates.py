@@ -144,6 +144,19 @@ def treat_text_duplicates(parts: TextParts, policy: DuplicatePolicy) -> tuple[Te
     return replace(parts, train=train, validation=validation, split=f"{parts.split}; {_note(duplicates)}"), duplicates
 
 
+def check_validation(items: Sequence[object]) -> None:
+    """Check that there is a validation part; near-duplicates may have been all of it.
+
+    Raises:
+        DataError: there is none.
+    """
+    if not items:
+        raise DataError(
+            "there is no validation part, which chooses the best epoch; give --validation a share, or keep "
+            "near-duplicates with --duplicates report"
+        )
+
+
 def _treat(
     items: Mapping[str, Sequence[Item]], overlap: Callable[[str, str], Overlap], policy: DuplicatePolicy
 ) -> Duplicates:

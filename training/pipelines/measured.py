@@ -14,7 +14,7 @@ from training.data.series.windows import read_series_parts
 from training.data.texts.parts import TextPart, read_text_parts
 from training.errors import SettingsError
 from training.evaluation.classification import ClassificationReport, classification_report
-from training.evaluation.forecasts import forecast_report
+from training.evaluation.forecasts import forecast_report, shortened
 from training.export.text import text_tensor
 from training.hashing import named_files_hash
 from training.pipelines.image.export import ImageData
@@ -48,7 +48,11 @@ class Score:
 
     def drop_from(self, before: Score) -> float:
         """What was lost: of an accuracy the difference, of an error the part that it grew by; negative: nothing."""
-        return self.value / before.value - 1 if self.lower_is_better else before.value - self.value
+        if not self.lower_is_better:
+            return before.value - self.value
+        if before.value == 0:
+            return 0.0 if self.value == 0 else float("inf")
+        return self.value / before.value - 1
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ def read_held_out(card: Card, data: Sequence[Path], console: Console) -> HeldOut
 
             def score(run: Run) -> Score:
                 report = forecast_report(run, series.test.batches(_BATCH))
-                metrics = {f"mae{end}": round(report.mae_of(index), 5) for index, end in enumerate(suffixes)}
+                metrics = {f"mae{end}": shortened(report.mae_of(index)) for index, end in enumerate(suffixes)}
                 return Score(metrics, f"mae{suffixes[0]}", lower_is_better=True)
 
             return HeldOut(score, {SERIES_INPUT: history.numpy()}, series.sha256)

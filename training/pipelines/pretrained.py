@@ -13,6 +13,7 @@ from training.export.gate import BATCH_SIZES, check_parity, publish_checked
 from training.export.golden import FLOAT_TOLERANCE, generated_images, make_golden
 from training.export.image import export_image_classifier, gate_batches, torch_run
 from training.export.provenance import now, software_versions
+from training.files import check_repository
 from training.models.backbones import TIMM_PREFIX, Backbone, head_name, library_labels, make_backbone
 from training.models.image import ImageClassifier
 from training.models.weights import LoadReport, load_weights
@@ -42,7 +43,9 @@ def export_pretrained(settings: PretrainedSettings, *, console: Console | None =
     """
     console = console or Console(stderr=True)
     name = check_name(settings.name or settings.backbone.removeprefix(TIMM_PREFIX))
+    check_repository(settings.output, name, settings.version)
     labels = _find_labels(settings)
+    images = [_read_image(path) for path in settings.golden] or generated_images()
     file = None if settings.weights == "pretrained" else Path(settings.weights)
     backbone = make_backbone(settings.backbone, len(labels), weights_file=file)
     report = load_weights(backbone, settings.weights)
@@ -52,7 +55,6 @@ def export_pretrained(settings: PretrainedSettings, *, console: Console | None =
     classifier = ImageClassifier(backbone).eval()
     resize = backbone.preprocessing.resize
     onnx_bytes = export_image_classifier(classifier, resize)
-    images = [path.read_bytes() for path in settings.golden] or generated_images()
     pixels = np.stack([prepare_image(image, resize) for image in images])
     expected, run = torch_run(classifier), make_run(open_session(onnx_bytes))
     parity = check_parity(expected, run, gate_batches(pixels, BATCH_SIZES))
@@ -75,6 +77,13 @@ def _find_labels(settings: PretrainedSettings) -> tuple[str, ...]:
     if not labels:
         raise DataError(f"the library has no labels for {settings.backbone}; pass --labels FILE, one label per line")
     return labels
+
+
+def _read_image(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise DataError(f"--golden {path} cannot be read: {exc.strerror}") from exc
 
 
 def _read_labels(path: Path) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from training.export.dynamic import quantize_text_int8
 from training.export.gate import BATCH_SIZES, check_batch_independence, publish_checked
 from training.export.half import TOLERANCE_FACTOR, check_range, to_float16
 from training.export.quantize import LEAST_TOLERANCE, probability_gap, speedup
+from training.files import check_repository
 from training.pipelines.duplicates import ACCURACY_WITHOUT_DUPLICATES
 from training.pipelines.image.export import Candidate, ImageData, try_int8
 from training.pipelines.measured import HeldOut, Score, read_held_out
@@ -20,7 +21,7 @@ from training.settings import QuantizeSettings
 from zoo.card import Card, SeriesTask
 from zoo.golden import Run, Tensors
 from zoo.package import read_card
-from zoo.repository import ModelVersion
+from zoo.repository import ModelVersion, check_name
 from zoo.runtime import make_run, open_session
 
 
@@ -52,6 +53,8 @@ def quantize(settings: QuantizeSettings, console: Console | None = None) -> Quan
             "--int8 is for images and texts: of a forecaster all rows of a batch would share one scale, so that a "
             "reading far from the others spoils its neighbours' forecasts; take --fp16 for a GPU"
         )
+    repository, name = settings.output or path.parents[2], check_name(settings.name or path.parents[1].name)
+    check_repository(repository, name, settings.version)
     part = read_held_out(card, settings.data, console)
     split, version = card.provenance.split, f"{path.parents[1].name} {path.parent.name}"
     uses = count_test_use(settings.runs, part.data_sha256, split, f"quantize {version}")
@@ -68,7 +71,6 @@ def quantize(settings: QuantizeSettings, console: Console | None = None) -> Quan
         small, card = _dynamic_int8(onnx_bytes, before, card, part, settings.max_drop)
     after = part.score(make_run(open_session(small)))
     card = _measured_anew(card, after, uses)
-    repository, name = settings.output or path.parents[2], settings.name or path.parents[1].name
     published = publish_checked(small, card, repository, name, settings.version)
     return Quantized(published, card, before, after)
 

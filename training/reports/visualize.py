@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from training.errors import BackboneError, DataError
+from training.errors import BackboneError, DataError, SettingsError
 from training.pipelines.image.restore import restore_classifier
 from training.reports.visuals import write_activation, write_feature_maps, write_kernels
 from training.settings import VisualizeSettings
@@ -25,6 +25,7 @@ def visualize(settings: VisualizeSettings, console: Console) -> list[Path]:
     Raises:
         BackboneError: the network is not convolutional.
         DataError: an image cannot be read.
+        SettingsError: the folder cannot be made.
         TrainingError: see `restore_classifier`.
     """
     classifier, backbone, classes = restore_classifier(settings.run, console)
@@ -37,7 +38,10 @@ def visualize(settings: VisualizeSettings, console: Console) -> list[Path]:
             raise DataError(f"{path}: {exc}") from exc
     pixels = torch.from_numpy(np.stack(arrays))
     folder = settings.output or settings.run / "visuals"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise SettingsError(f"--output {folder} cannot be made: {exc.strerror}") from exc
     if not write_kernels(classifier, folder / "kernels.png"):
         raise BackboneError(f"{backbone.name} has no convolution over RGB; only convolutional networks can be drawn")
     activation = folder / "activation.png"

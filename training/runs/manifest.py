@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from training.errors import DataError
+from training.files import write_rows
 
 MANIFEST_FILE = "split.csv"
 
@@ -25,8 +26,7 @@ class ManifestRow(NamedTuple):
 
 def write_manifest(folder: Path, rows: Sequence[ManifestRow]) -> None:
     """Write `split.csv`."""
-    with (folder / MANIFEST_FILE).open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([ManifestRow._fields, *rows])
+    write_rows(folder / MANIFEST_FILE, [ManifestRow._fields, *rows])
 
 
 def read_manifest(folder: Path) -> list[ManifestRow]:

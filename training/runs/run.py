@@ -9,6 +9,8 @@ from pathlib import Path
 from lightning.pytorch import seed_everything
 from rich.console import Console
 
+from training.errors import SettingsError
+from training.files import check_repository
 from training.processes import end_other_processes, is_first_process, join_processes, of_first_process
 from training.runs.ledger import count_test_use, describe_uses
 from training.runs.manifest import ManifestRow, check_manifest, write_manifest
@@ -45,6 +47,18 @@ class TrainingRun:
         self.resumes = settings.resume is not None
         self._folder = settings.resume
         seed_everything(settings.seed, workers=True, verbose=False)
+
+    @classmethod
+    def to_publish(cls, settings: RunSettings, console: Console | None = None) -> TrainingRun:
+        """A run at whose end a model is published.
+
+        Raises:
+            RepositoryError: the name cannot name a model.
+            SettingsError: the repository cannot be written, or has the version already.
+        """
+        run = cls(settings, console)
+        check_repository(settings.output, settings.name, settings.version)
+        return run
 
     @property
     def folder(self) -> Path:
@@ -90,7 +104,7 @@ class TrainingRun:
     def say(self, *lines: str, style: str = "") -> None:
         """Print lines as they are."""
         for line in lines:
-            self.console.print(line, style=style or None, highlight=False, markup=False, soft_wrap=True)
+            self.console.print(line, style=style or None, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def run_name(folder: Path) -> str:
@@ -99,7 +113,11 @@ def run_name(folder: Path) -> str:
 
 
 def make_run_folder(runs: Path, name: str) -> Path:
-    """A new folder `<runs>/<name>/<time>`, with a number behind it where two runs start in one second."""
+    """A new folder `<runs>/<name>/<time>`, with a number behind it where two runs start in one second.
+
+    Raises:
+        SettingsError: it cannot be made.
+    """
     base = runs / name / datetime.now().strftime("%Y%m%d-%H%M%S")
     for number in range(1, 1000):
         folder = base if number == 1 else base.with_name(f"{base.name}-{number}")
@@ -107,5 +125,7 @@ def make_run_folder(runs: Path, name: str) -> Path:
             folder.mkdir(parents=True)
         except FileExistsError:
             continue
+        except OSError as exc:
+            raise SettingsError(f"--runs {runs} cannot be written: {exc.strerror}; name another folder") from exc
         return folder
     raise AssertionError(f"1000 runs started in one second in {base.parent}. This is a bug.")

@@ -10,6 +10,7 @@ from typing import Any, get_origin
 import yaml
 
 from training.errors import SettingsError
+from training.files import write_whole
 from training.settings import Settings
 
 SETTINGS_FILE = "settings.yaml"
@@ -43,7 +44,7 @@ def read_values(path: Path, model: type[Settings]) -> dict[str, Any]:
 def write_settings(path: Path, settings: Settings) -> None:
     """Write all settings, so that `--config` with this file repeats the run."""
     values = settings.model_dump(mode="json", exclude={"resume"})
-    path.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    write_whole(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
 def _nearest(key: str, model: type[Settings]) -> str:

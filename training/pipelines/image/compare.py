@@ -44,9 +44,10 @@ def compare(settings: CompareSettings, console: Console | None = None) -> Compar
     """
     console = console or Console(stderr=True)
     outcomes: dict[Mode, ImageOutcome] = {}
-    for mode in settings.modes:
+    chosen = {mode: _settings_of(settings, mode) for mode in settings.modes}
+    for mode, of_mode in chosen.items():
         console.print(f"\n{mode}", style="bold")
-        outcomes[mode] = train_image(_settings_of(settings, mode), recipe="python -m training compare", console=console)
+        outcomes[mode] = train_image(of_mode, recipe="python -m training compare", console=console)
     first = next(iter(outcomes.values()))
     compared = [
         ComparedMode(

@@ -27,7 +27,7 @@ from training.fit import FitResult
 from training.models.backbones import Backbone
 from training.models.image import ImageClassifier
 from training.models.published import PooledHead
-from training.pipelines.duplicates import Duplicates, treat_image_duplicates
+from training.pipelines.duplicates import Duplicates, check_validation, treat_image_duplicates
 from training.pipelines.image.backbone import prepare_backbone
 from training.pipelines.image.baselines import image_baselines
 from training.pipelines.image.export import ImageData, export_checked, try_int8, with_golden
@@ -84,7 +84,7 @@ def train_image(
         TrainingError: see `training.errors`.
         ZooError: the name cannot name a model, or the graph fails its golden samples.
     """
-    run = TrainingRun(settings, console)
+    run = TrainingRun.to_publish(settings, console)
     classes = find_images(settings.data).classes
     backbone, load_report = prepare_backbone(settings, len(classes), run)
     data = read_data(settings, backbone, run)
@@ -172,7 +172,12 @@ def _treat_duplicates(data: ImageData, settings: ImageSettings, run: TrainingRun
 def train_classifier(
     classifier: ImageClassifier, backbone: Backbone, data: ImageData, settings: ImageSettings, run: TrainingRun
 ) -> FitResult:
-    """Train on the training part in the mode of the settings; the validation part chooses the best epoch."""
+    """Train on the training part in the mode of the settings; the validation part chooses the best epoch.
+
+    Raises:
+        DataError: there is no validation part.
+    """
+    check_validation(data.split.validation)
     validation = data.part(data.split.validation)
     if settings.mode == "freeze":
         return fit_head(classifier, backbone, data.part(data.split.train), validation, settings, run)

@@ -14,6 +14,7 @@ from training.evaluation.estimates import Estimate, forecast_estimates
 from training.evaluation.weights import fit_class_weights, fit_forecast_weights
 from training.export.gate import BATCH_SIZES, check_batch_independence, check_metric, check_parity, publish_checked
 from training.export.joined import join_graphs, mean_run
+from training.files import check_repository
 from training.pipelines.published.evaluate import Published, compare, open_published
 from training.pipelines.published.examples import Examples, Measured, Part, read_examples
 from training.pipelines.published.joint_card import (
@@ -84,6 +85,7 @@ def ensemble(settings: EnsembleSettings, console: Console | None = None) -> Ense
     """
     console = console or Console(stderr=True)
     check_name(settings.name)
+    check_repository(settings.output, settings.name, settings.version)
     models = [open_published(path) for path in settings.model]
     for other in models[1:]:
         check_together(models[0], other)

@@ -104,6 +104,7 @@ def evaluate(settings: EvaluateSettings, console: Console | None = None) -> Eval
         )
     limits = read_limits(settings.gate) if settings.gate else None
     against = settings.against or (limits and limits.against)
+    rival = _open_rival(against, published.card) if against else None  # before a look at the test part is counted
     examples = _read(settings, published.card, console)
     console.print(f"measuring on {examples.what}", highlight=False, markup=False, soft_wrap=True)
     if examples.uses_test:
@@ -113,7 +114,7 @@ def evaluate(settings: EvaluateSettings, console: Console | None = None) -> Eval
     measured = examples.measure(run)
     name = settings.server_name or published.name
     remote = ask_server(settings, name, published.version, examples, measured) if settings.server else None
-    other = _measure_other(settings, against, published.card, measured, console) if against else None
+    other = _measure_other(settings, rival, published.card, measured, console) if rival else None
     cost = _cost(published, examples)
     checks: list[Check] = []
     if limits:
@@ -150,14 +151,23 @@ def _read(settings: EvaluateSettings, card: Card, console: Console, origin: Card
     )
 
 
+def _open_rival(against: Path, this: Card) -> Published:
+    """The model to compare with.
+
+    Raises:
+        SettingsError: it answers another question.
+    """
+    rival = open_published(against)
+    if rival.card.task.kind != this.task.kind:
+        raise SettingsError(f"the other model, {against}, is for {rival.card.task.kind}, not for {this.task.kind}")
+    _check_comparable(this, rival.card)
+    return rival
+
+
 def _measure_other(
-    settings: EvaluateSettings, against: Path, this: Card, measured: Measured, console: Console
+    settings: EvaluateSettings, other: Published, this: Card, measured: Measured, console: Console
 ) -> Other:
     """The same items, as another model takes them."""
-    other = open_published(against)
-    if other.card.task.kind != this.task.kind:
-        raise SettingsError(f"the other model, {against}, is for {other.card.task.kind}, not for {this.task.kind}")
-    _check_comparable(this, other.card)
     if other.card.provenance.data_sha256 == this.provenance.data_sha256 and split_of(other.card) != split_of(this):
         console.print(
             f"{other.card.name} was trained on another split of these data: it may have learnt some of these items",

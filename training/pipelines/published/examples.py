@@ -174,11 +174,13 @@ def _files(pictures: EvaluationImages, batch_size: int) -> Iterator[list[bytes]]
 
 def _texts(card: Card, origin: Card, settings: TextSettings, part: Part, batch_size: int) -> Examples:
     assert isinstance(card.task, TextTask)
-    if origin.provenance.settings.get("validation_file") and settings.validation_file is None and part == "auto":
+    if _validated_on_file(origin) and settings.validation_file is None and part == "auto":
         raise SettingsError(
             f"{origin.name!r} was validated on a file of its own; name it with --validation-file, so that the "
             "test part can be found again, or take --part all of other data"
         )
+    if settings.validation_file and origin.provenance.settings and not _validated_on_file(origin):
+        raise SettingsError(f"{origin.name!r} was not validated on a file of its own; leave out --validation-file")
     read = partial(read_texts, text_column=settings.text_column, label_column=settings.label_column)
     texts = read(settings.data)
     if settings.validation_file is not None:
@@ -205,6 +207,10 @@ def _texts(card: Card, origin: Card, settings: TextSettings, part: Part, batch_s
 
     what = _describe(origin, same, name, f"{len(chosen.texts)} texts")
     return _classified(what, sha256, same, name, batches, text_tensor(chosen.texts[:_SAMPLE]))
+
+
+def _validated_on_file(card: Card) -> bool:
+    return bool(card.provenance.settings.get("validation_file"))
 
 
 def _classified(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from training.evaluation.forecasts import shortened
 from training.evaluation.intervals import conformal_half_widths
 from training.export.provenance import now, software_versions
 from training.hashing import file_sha256
@@ -43,7 +44,7 @@ def joint_metrics(models: Sequence[Published], measured: Measured) -> dict[str, 
     if measured.report:
         own = measured.report.metrics()
     else:
-        own = {name: round(estimate.value, 5) for name, estimate in measured.estimates.items()}
+        own = {name: shortened(estimate.value) for name, estimate in measured.estimates.items()}
         own = {"test_windows": float(len(measured.outputs))} | own
     first, *others = [model.card.test_metrics for model in models]
     shared = {

@@ -17,7 +17,7 @@ from training.pipelines.published.evaluate import compare, open_published
 from training.pipelines.published.examples import Measured, read_examples
 from training.runs import read_manifest
 from training.settings import RunSettings, TextSettings
-from zoo.card import LOGITS, Card, SeriesTask
+from zoo.card import LOGITS, Card, ImageTask, SeriesTask
 from zoo.golden import Run, Tensors
 from zoo.repository import ModelVersion
 from zoo.runtime import make_run, open_session
@@ -64,10 +64,15 @@ def compare_with_origin(
     held_out = settings.validation_file if isinstance(settings, TextSettings) else None
     console.print(f"comparing with {origin.label} on the same test part", highlight=False)
     examples = read_examples(new.card, data, "test", console, validation_file=held_out)
+    of_old = examples
+    if isinstance(new.card.task, ImageTask) and isinstance(origin.card.task, ImageTask):
+        task = new.card.task.model_copy(update={"resize": origin.card.task.resize})
+        if task != new.card.task:  # the old model takes the same images in another size
+            of_old = read_examples(new.card.model_copy(update={"task": task}), data, "test", console)
     old_run = make_run(open_session(origin.path))
     if not isinstance(new.card.task, SeriesTask):
         old_run = _widened(old_run, origin.labels, new.card.task.labels)
-    before, after = examples.measure(old_run), examples.measure(make_run(open_session(published.path)))
+    before, after = of_old.measure(old_run), examples.measure(make_run(open_session(published.path)))
     rows, left_out = _rows(origin, new.card, before, after, run_folder)
     return Succession(origin.label, f"{published.name} {published.version}", after.headline, tuple(rows), left_out)
 

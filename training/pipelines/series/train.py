@@ -15,7 +15,14 @@ from rich.table import Table
 from training.data.series.windows import SeriesParts, Windows, read_series_parts
 from training.errors import SettingsError
 from training.evaluation.boosting import boosted_forecaster
-from training.evaluation.forecasts import Errors, ForecastReport, forecast_report, naive_forecasters, naive_lags
+from training.evaluation.forecasts import (
+    Errors,
+    ForecastReport,
+    forecast_report,
+    naive_forecasters,
+    naive_lags,
+    shortened,
+)
 from training.evaluation.intervals import conformal_half_widths, covered_share
 from training.evaluation.linear import linear_forecaster
 from training.export.gate import check_metric, publish_checked
@@ -76,7 +83,7 @@ def train_series(
     """
     if settings.stateful and process_count() > 1:
         raise SettingsError("stateful reads its streams in order, in one process; start it without torchrun")
-    run = TrainingRun(settings, console)
+    run = TrainingRun.to_publish(settings, console)
     data = read_series_parts(settings)
     run.say(data.summary, f"{data.split}; sha256 {data.sha256[:12]}")
     if data.findings:
@@ -192,16 +199,16 @@ def _metrics(
     metrics: dict[str, float] = {"test_windows": test.windows}
     for index, target in enumerate(targets):
         end = f"_{target}" if len(targets) > 1 else ""
-        metrics[f"mae{end}"] = round(test.mae_of(index), 5)
-        metrics[f"rmse{end}"] = round(test.rmse_of(index), 5)
-        metrics[f"mae_first_step{end}"] = round(float(test.mae[0, index]), 5)
-        metrics[f"mae_last_step{end}"] = round(float(test.mae[-1, index]), 5)
+        metrics[f"mae{end}"] = shortened(test.mae_of(index))
+        metrics[f"rmse{end}"] = shortened(test.rmse_of(index))
+        metrics[f"mae_first_step{end}"] = shortened(test.mae[0, index])
+        metrics[f"mae_last_step{end}"] = shortened(test.mae[-1, index])
         if covered:
             metrics[f"interval_coverage{end}"] = round(covered[index], 5)
-        metrics |= {f"{name}_mae{end}": round(report.mae_of(index), 5) for name, report in baselines.items()}
+        metrics |= {f"{name}_mae{end}": shortened(report.mae_of(index)) for name, report in baselines.items()}
     std = [statistics[name].std for name in targets]
     for name, report in ({"": test} | baselines).items():
         start = f"{name}_" if name else ""
-        metrics[f"{start}mae_scaled"] = round(report.scaled_mae(std), 5)
-        metrics[f"{start}mse_scaled"] = round(report.scaled_mse(std), 5)
+        metrics[f"{start}mae_scaled"] = shortened(report.scaled_mae(std))
+        metrics[f"{start}mse_scaled"] = shortened(report.scaled_mse(std))
     return metrics

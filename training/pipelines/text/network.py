@@ -22,6 +22,7 @@ from training.models.hangul import HangulLetters, HangulVectors
 from training.models.naive_bayes import Blend, HashedNaiveBayes
 from training.models.text import Committee, CommitteeLoss, LogLoss, TextClassifier
 from training.models.vectors import load_vectors
+from training.pipelines.duplicates import check_validation
 from training.pipelines.manifests import text_rows
 from training.pipelines.origin import Origin, origin_of
 from training.pipelines.text.measure import EVALUATION_BATCH
@@ -53,7 +54,12 @@ class TrainedText:
 
 
 def train_classifier(settings: TextSettings, data: TextParts, run: TrainingRun) -> TrainedText:
-    """Train on the training part; the validation part chooses the best epoch, and the weight of naive Bayes."""
+    """Train on the training part; the validation part chooses the best epoch, and the weight of naive Bayes.
+
+    Raises:
+        DataError: there is no validation part.
+    """
+    check_validation(data.validation.texts)
     origin = origin_of(run)
     tokenizer = _adopt_tokenizer(settings, origin) if origin else _learn_tokenizer(settings, data.train)
     collisions = _collision_rate(tokenizer, data.train, run)

@@ -71,7 +71,7 @@ def train_text(
         TrainingError: see `training.errors`.
         ZooError: the name cannot name a model, or the graph fails its golden samples.
     """
-    run = TrainingRun(settings, console)
+    run = TrainingRun.to_publish(settings, console)
     data = read_text_parts(settings)
     run.say(f"{data.summary}; {data.split}; sha256 {data.sha256[:12]}")
     data, duplicates = treat_text_duplicates(data, settings.duplicates)
