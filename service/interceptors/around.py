@@ -68,7 +68,9 @@ class Around:
     async def _end(self, error: BaseException) -> None:
         """Count a failure, and give it its status, by raising; what is raised here takes the place of the error."""
         call = self._call
-        if isinstance(error, asyncio.CancelledError):
+        if isinstance(
+            error, (asyncio.CancelledError, GeneratorExit)
+        ):  # the caller left: before an answer, or during one
             remaining = self._context.time_remaining()
             expired = remaining is not None and remaining <= 0
             call.code = "DEADLINE_EXCEEDED" if expired else "CANCELLED"

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -113,8 +114,9 @@ class RequestInterceptor:
             async with self._around(method, context, caller):
                 with self._quota_of(method).stream():
                     request = self._parse(data, handler.request_deserializer)
-                    async for response in handler.unary_stream(request, context):
-                        yield response
+                    async with aclosing(handler.unary_stream(request, context)) as responses:
+                        async for response in responses:
+                            yield response
 
         return answer
 
@@ -125,10 +127,11 @@ class RequestInterceptor:
                 with self._quota.stream():
                     try:
                         requests = self._read(data, handler.request_deserializer, _client(call, context), held)
-                        async for response in handler.stream_stream(requests, context):
-                            if held:  # answers come in the order of the requests
-                                self._quota.give_back(held.popleft())
-                            yield response
+                        async with aclosing(handler.stream_stream(requests, context)) as responses:
+                            async for response in responses:
+                                if held:  # answers come in the order of the requests
+                                    self._quota.give_back(held.popleft())
+                                yield response
                     finally:
                         self._quota.give_back(sum(held))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 from menagerie.v1 import model_pb2, prediction_service_pb2_grpc
@@ -85,9 +85,10 @@ class PredictionServicer(prediction_service_pb2_grpc.PredictionServiceServicer):
                 return await session.answer(request, deadline) if request.HasField("reading") else None
 
         try:
-            async for response in in_order(requests, answer, self._readiness.stopping):
-                if response:
-                    yield response
+            async with aclosing(in_order(requests, answer, self._readiness.stopping)) as responses:
+                async for response in responses:
+                    if response:
+                        yield response
         finally:
             if session:
                 session.close()

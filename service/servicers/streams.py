@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 from service.errors import DrainingError
@@ -21,7 +21,7 @@ async def in_order(
     stopping: asyncio.Event,
     *,
     window: int = WINDOW,
-) -> AsyncIterator[Response]:
+) -> AsyncGenerator[Response, None]:
     """Answer the requests of a stream at the same time, `window` at most; yield the answers in order.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
@@ -52,8 +53,9 @@ class TensorRpcs(TableServicer):
                     raise
                 return tensor_responses.stream_error(request, _known(exc, perf_counter() - start))
 
-        async for response in in_order(requests, answer, self._readiness.stopping):
-            yield response
+        async with aclosing(in_order(requests, answer, self._readiness.stopping)) as responses:
+            async for response in responses:
+                yield response
 
     async def _infer(self, request: TensorRequest, rpc_deadline: float | None) -> pb.ModelInferResponse:
         head = request.head

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import aclosing
 from typing import Any, NoReturn
 
 import grpc
@@ -134,9 +135,10 @@ class Rpc:
         data: bytes = self._handler.response_serializer(await handling)
         return data
 
-    async def _stream(self, responses: AsyncIterator[Any]) -> None:
-        async for response in responses:
-            await self._send(self._handler.response_serializer(response))
+    async def _stream(self, handling: AsyncGenerator[Any, None]) -> None:
+        async with aclosing(handling) as responses:  # at once, also where the caller leaves while an answer is sent
+            async for response in responses:
+                await self._send(self._handler.response_serializer(response))
 
     async def _messages(self) -> AsyncIterator[bytes]:
         while (data := await self._operate(cygrpc.ReceiveMessageOperation(_NO_FLAGS))) is not None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -13,8 +14,11 @@ import pytest
 
 from inference import grpc_service_pb2 as pb
 from service.servicers.streams import in_order
+from tests.service import plain_graphs
 from tests.service.calls import Calls, infer_request, numbers, read_failure
-from tests.service.conftest import Serve
+from tests.service.conftest import Serve, add_plain
+
+STREAM = "/inference.GRPCInferenceService/ModelStreamInfer"
 
 
 def lookup(index: int, **fields: str) -> pb.ModelInferRequest:
@@ -116,6 +120,24 @@ async def test_a_client_that_leaves_takes_its_requests_along(calls: Calls) -> No
     rpc.cancel()
     await calls.server.readiness.wait_idle(5)
     assert await calls.metric("menagerie_dropped_requests_total", model="busy", reason="cancelled") == 5
+
+
+@pytest.mark.parametrize("transport", ["core", "aio"])
+async def test_a_client_that_leaves_while_it_is_sent_an_answer_is_counted(
+    serve: Serve, tmp_path: Path, transport: str
+) -> None:
+    width = 100_000  # so that answers do not fit into what gRPC sends to a client that reads nothing
+    add_plain(tmp_path, "affine", plain_graphs.affine(("batch", width)))
+    calls = await serve(tmp_path, transport=transport)
+    request = infer_request("affine", {"x": np.ones((1, width), np.float32)})
+    rpc = calls.inference.ModelStreamInfer(iter([request] * 60))
+    await rpc.read()
+    await asyncio.sleep(0.3)
+    rpc.cancel()
+    async with asyncio.timeout(5):
+        while not await calls.metric("menagerie_requests_total", method=STREAM, code="CANCELLED"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert await calls.metric("menagerie_requests_in_flight") == 0
 
 
 async def test_a_stopping_server_answers_what_it_read_and_ends_the_stream(serve: Serve) -> None:
