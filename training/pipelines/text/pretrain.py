@@ -40,5 +40,6 @@ def pretrain(
         console=run.console,
     )
     if result.interrupted:
+        run.say(f"no labels were looked at yet, so there is no model; go on with --resume {run.folder}")
         raise KeyboardInterrupt
     network.requires_grad_(True).train()
