@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import save_file
 
 from tests.training.conftest import Result
 from tests.training.pictures import write_pictures
+from tests.training.published import places
 from training.evaluation.significance import paired_difference, share_interval
 from training.models.backbones import make_backbone
+from training.pipelines.image.compare import compare
+from training.settings import CompareSettings
 from zoo.repository import scan
 
 TINY = "small_cnn"
@@ -58,3 +64,27 @@ def test_three_ways_of_training_on_one_split(menagerie_train: Callable[..., Resu
     result = menagerie_train("compare", pictures, "--weights", "none", *places)
     assert result.exit_code == 2
     assert "--modes freeze starts from trained weights" in result.stderr
+
+
+class InterruptingConsole(Console):
+    """A terminal whose user presses Ctrl-C when the first epoch is reported."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        if objects and str(objects[0]).startswith("epoch   1/"):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_ends_the_comparison_with_the_mode(tmp_path: Path) -> None:
+    settings = CompareSettings(
+        data=write_pictures(tmp_path / "pictures", 8),
+        modes=["scratch", "freeze"],
+        backbone=TINY,
+        image_size=16,
+        epochs=2,
+        workers=0,
+        name="colours",
+        **places(tmp_path),
+    )
+    (only,) = compare(settings, InterruptingConsole()).modes
+    assert (only.mode, only.outcome.fit.interrupted) == ("scratch", True)
+    assert [version.name for version in scan(tmp_path / "zoo").versions] == ["colours-scratch"]

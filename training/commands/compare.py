@@ -13,6 +13,7 @@ def command(settings: CompareSettings) -> None:
     """Train an image classifier by freezing, fine-tuning and from scratch on one split, and print one table.
 
     Each is published as NAME-MODE. Accuracies stand with their 95 % intervals; differences are of the same test images.
+    Ctrl-C ends the training, publishes the best model so far and leaves out the modes after it.
     """
     from training.pipelines.image.compare import compare
     from training.reports.comparison import print_comparison

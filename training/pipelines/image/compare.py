@@ -38,6 +38,8 @@ class Comparison:
 def compare(settings: CompareSettings, console: Console | None = None) -> Comparison:
     """Train one classifier per mode, each published as NAME-MODE, and compare them on the test part.
 
+    Ctrl-C ends the training of a mode and the comparison after it.
+
     Raises:
         TrainingError: see `training.errors`.
         ZooError: the name cannot name a model.
@@ -48,6 +50,8 @@ def compare(settings: CompareSettings, console: Console | None = None) -> Compar
     for mode, of_mode in chosen.items():
         console.print(f"\n{mode}", style="bold")
         outcomes[mode] = train_image(of_mode, recipe="python -m training compare", console=console)
+        if outcomes[mode].fit.interrupted:
+            break  # who presses Ctrl-C does not want the next training
     first = next(iter(outcomes.values()))
     compared = [
         ComparedMode(
