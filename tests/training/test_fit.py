@@ -22,6 +22,7 @@ from training.errors import FitError, SettingsError
 from training.fit import FitResult, fit, parameter_groups
 from training.fit.averaging import Averaging
 from training.fit.rates import rates_of_test, steepest_rate, with_rate
+from training.pipelines.origin import weights_file
 from training.runs.run import make_run_folder
 from training.settings import FitSettings
 
@@ -129,6 +130,17 @@ def test_a_resumed_training_gives_the_weights_of_one_that_never_stopped(
     finished = network_with_dropout()
     assert run(tmp_path / "parts", finished, resume=True, **settings).history == resumed.history
     assert same_weights(whole, finished)
+
+
+def test_weights_of_an_epoch_that_was_cut_short_are_not_those_of_a_later_training(tmp_path: Path) -> None:
+    settings = {"epochs": 6, "patience": 6, "learning_rate": 0.05}
+    ctrl_c = stopped_at(STEPS_PER_EPOCH + 3, lambda: signal.raise_signal(signal.SIGINT))
+    first = run(tmp_path, network_with_dropout(), loss=ctrl_c, **settings)
+    assert first.best_epoch == first.epochs == 2  # in the middle of which Ctrl-C came
+    assert weights_file(tmp_path).name == "cut-short.ckpt"
+    with pytest.raises(RuntimeError, match="went down"):
+        run(tmp_path, network_with_dropout(), loss=stopped_at(STEPS_PER_EPOCH + 3, crash), resume=True, **settings)
+    assert weights_file(tmp_path).name == "best.ckpt"
 
 
 def test_the_number_of_workers_does_not_change_the_weights(tmp_path: Path) -> None:

@@ -66,6 +66,8 @@ def test_what_is_missing_is_told_before_a_look_at_the_test_part(
     assert not (tmp_path / "runs" / LEDGER_FILE).exists()
     result = menagerie_train("evaluate", zoo / "moods", moods, "--server", "a:b:c", *where)
     assert "the server a:b:c gives no answer" in error_of(result)  # a terminal makes a sign of :b:
+    result = menagerie_train("pretrained", "resnet18", "--output", tmp_path, "--weights", "none")
+    assert "give --weights pretrained or FILE" in error_of(result)
     result = menagerie_train("pretrained", "resnet18", "--output", tmp_path, "--golden", tmp_path / "no.jpg")
     assert f"--golden {tmp_path / 'no.jpg'} cannot be read: No such file" in error_of(result)
 
@@ -81,6 +83,8 @@ def test_modes_and_parts_are_checked_before_the_first_training(
     result = menagerie_train("image", published_folder / "colours", *TINY, *where, "--validation", 0)
     assert "there is no validation part, which chooses the best epoch; give --validation a share" in error_of(result)
     table, small = published_folder / "weather.csv", ("--target", "temperature", "--window", 24, "--horizon", 3)
+    result = menagerie_train("series", table, *small, *where, "--calendar", "hour,hour")
+    assert "hour is named twice; name it once" in error_of(result)
     result = menagerie_train("ablate", "series", table, *small, "--without", "horizon=1")
     assert "horizon is the same in all trainings of an experiment" in error_of(result)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -195,6 +196,8 @@ def _try(
         raise
     except TrainingError as exc:  # the data are readable, so it is these settings
         return give_up(f"impossible: {exc}")
+    if not math.isfinite(score.value):  # the study would count no trial, and the search never end
+        return give_up(f"given up: its {score.headline} is not finite")
     study.tell(trial, score.value)
     experiment.say(f"{score.headline} {score.value:.4f}")
     return None

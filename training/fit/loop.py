@@ -26,7 +26,7 @@ from training.data.order import set_epoch
 from training.data.sharing import share_evaluation, share_training
 from training.errors import SettingsError
 from training.files import write_whole
-from training.fit.checkpoints import BEST, LAST, EpochCheckpoints
+from training.fit.checkpoints import BEST, CUT_SHORT, LAST, EpochCheckpoints
 from training.fit.disk import told_to_make_room
 from training.fit.interrupt import StopOnInterrupt
 from training.fit.module import AfterEpoch, FitModule, Prepare
@@ -121,6 +121,8 @@ def fit(
     checkpoints = EpochCheckpoints(run_folder)
     stopping = EarlyStopping("score", mode=mode, patience=settings.patience)
     last = run_folder / LAST if resume and (run_folder / LAST).is_file() else None
+    if is_first_process():
+        (run_folder / CUT_SHORT).unlink(missing_ok=True)  # of the training before, which this one does not go on with
     set_epoch(train, _epochs_done(last))  # workers fetch the first batches before the trainer tells them the epoch
     interrupt = StopOnInterrupt(console)
     with _quiet_lightning():

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from training.errors import DataError, WeightsError
+from training.errors import DataError, SettingsError, WeightsError
 from training.export.gate import BATCH_SIZES, check_parity, publish_checked
 from training.export.golden import FLOAT_TOLERANCE, generated_images, make_golden
 from training.export.image import export_image_classifier, gate_batches, torch_run
@@ -43,6 +43,8 @@ def export_pretrained(settings: PretrainedSettings, *, console: Console | None =
     """
     console = console or Console(stderr=True)
     name = check_name(settings.name or settings.backbone.removeprefix(TIMM_PREFIX))
+    if settings.weights == "none":
+        raise SettingsError("what is published needs weights: give --weights pretrained or FILE")
     check_repository(settings.output, name, settings.version)
     labels = _find_labels(settings)
     images = [_read_image(path) for path in settings.golden] or generated_images()

@@ -141,7 +141,10 @@ class SeriesSettings(RunSettings):
     @field_validator("calendar")
     @classmethod
     def _calendar_is_known(cls, value: str) -> str:
-        for name in _calendar_columns(value):
+        names = _calendar_columns(value)
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{name.removeprefix(_TIME)} is named twice; name it once")
             if name not in PERIODS:
                 known = ", ".join(column.removeprefix(_TIME) for column in PERIODS)
                 raise ValueError(f"{name.removeprefix(_TIME)!r} is not known; choose from {known}")
