@@ -48,6 +48,8 @@ def test_the_table_says_what_each_ingredient_gives(menagerie_train: Train, tmp_p
     splits = {path.read_text() for path in folder.glob("trials/*/*/split.csv")}
     assert len(splits) == 1
     assert scores["everything-seed-0"] != scores["everything-seed-1"]
+    (second,) = folder.glob("trials/everything-seed-1/*/settings.yaml")
+    assert {"seed: 1", "split_seed: 0"} <= set(second.read_text().splitlines())  # so that --config repeats it
 
     shutil.rmtree(folder / "trials" / "everything-seed-1")  # as if the machine had gone down before it
     result = menagerie_train("ablate", "text", "--resume", folder)

@@ -170,6 +170,7 @@ def test_ctrl_c_publishes_the_best_model_so_far(tmp_path: Path, pictures: Path) 
     assert process.returncode == 0, errors
     assert "stopping: the best model so far is kept" in errors
     assert "interrupted, best kept" in output
+    assert f"train on with: --resume {tmp_path / 'runs' / 'colours'}" in output
     assert "published colours version 1" in output
     (version,) = scan(tmp_path / "repository").versions
     assert read_card(version.path) is not None

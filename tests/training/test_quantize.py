@@ -64,7 +64,7 @@ def versions(tmp_path: Path, name: str) -> Iterator[Path]:
 def check_half(menagerie_train: Train, tmp_path: Path, name: str, data: Path) -> None:
     """Convert the first version; the second one must say so, be smaller, and be served."""
     (first,) = versions(tmp_path, name)
-    result = menagerie_train("quantize", first, data, "--fp16", "--max-drop", 0.2)
+    result = menagerie_train("quantize", first.parent, data, "--fp16", "--max-drop", 0.2)
     assert result.exit_code == 0, result.stderr
     assert f"published {name} version 2" in result.stdout
     before, after = versions(tmp_path, name)

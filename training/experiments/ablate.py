@@ -13,6 +13,7 @@ from training.evaluation.repeats import Repeated, repeated
 from training.experiments.ingredients import Ingredient, read_ingredient
 from training.experiments.tasks import LOWER_IS_BETTER, Task
 from training.experiments.trials import Experiment, Score
+from training.settings.classifier import ClassifierSettings
 from training.settings.experiments import AblationSettings
 
 SCORES_FILE, CONTRIBUTIONS_FILE = "scores.csv", "contributions.csv"
@@ -82,8 +83,9 @@ def _scores(
     all_same_split = settings.of_run(task.kind, **ingredient.without)
     data = experiment.read(all_same_split)
     found: list[Score | None] = []
+    split = {"split_seed": all_same_split.seed_of_split} if isinstance(all_same_split, ClassifierSettings) else {}
     for seed in range(all_same_split.seed, all_same_split.seed + settings.seeds):
-        chosen = all_same_split.model_copy(update={"seed": seed})
+        chosen = all_same_split.model_copy(update={"seed": seed, **split})
         try:
             score = experiment.score(f"{ingredient.trial}-seed-{seed}", chosen, data)
         except DivergedError as exc:

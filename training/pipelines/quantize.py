@@ -21,7 +21,7 @@ from training.settings import QuantizeSettings
 from zoo.card import Card, SeriesTask
 from zoo.golden import Run, Tensors
 from zoo.package import read_card
-from zoo.repository import ModelVersion, check_name
+from zoo.repository import ModelVersion, check_name, find_model
 from zoo.runtime import make_run, open_session
 
 
@@ -44,7 +44,7 @@ def quantize(settings: QuantizeSettings, console: Console | None = None) -> Quan
         ZooError: the file is no model with a card.
     """
     console = console or Console(stderr=True)
-    path = settings.model.resolve()
+    path = find_model(settings.model).resolve()
     card = read_card(path)
     if card is None:
         raise SettingsError(f"{settings.model} has no card, which says on what data to measure it")
@@ -53,10 +53,11 @@ def quantize(settings: QuantizeSettings, console: Console | None = None) -> Quan
             "--int8 is for images and texts: of a forecaster all rows of a batch would share one scale, so that a "
             "reading far from the others spoils its neighbours' forecasts; take --fp16 for a GPU"
         )
-    repository, name = settings.output or path.parents[2], check_name(settings.name or path.parents[1].name)
+    model = path.parent.parent
+    repository, name = settings.output or model.parent, check_name(settings.name or model.name)
     check_repository(repository, name, settings.version)
     part = read_held_out(card, settings.data, console)
-    split, version = card.provenance.split, f"{path.parents[1].name} {path.parent.name}"
+    split, version = card.provenance.split, f"{model.name} {path.parent.name}"
     uses = count_test_use(settings.runs, part.data_sha256, split, f"quantize {version}")
     console.print(describe_uses(uses), style="dim", highlight=False, soft_wrap=True)
     console.print("converting and measuring")

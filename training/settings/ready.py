@@ -36,7 +36,8 @@ class QuantizeSettings(Settings):
     """Settings of `python -m training quantize`."""
 
     model: Path
-    """The model.onnx of a published float32 version."""
+    """A published float32 model: its model.onnx, or the folder of its version, or of the model, whose newest version is
+    taken."""
     data: list[Path] = Field(min_length=1)
     """What the model was trained on; its test part is found by the seed in the card."""
     int8: bool = False
