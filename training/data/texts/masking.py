@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from training.data.texts.batches import Item, TokenDataset, collate_texts
-from training.models.ngrams import UNKNOWN_ID
+from training.data.texts.token_graph import UNKNOWN_ID
 
 Masked = tuple[tuple[Tensor, Tensor], Tensor]
 """Inputs, ids int64 [N, T] and where some are hidden bool [N, T]; and those that are hidden, int64 [M]."""
