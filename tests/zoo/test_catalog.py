@@ -59,4 +59,4 @@ def test_the_command() -> None:
     assert "69.758" in result.stdout
     rows = json.loads(CliRunner().invoke(app, ["catalog", "squeezenet", "--json"]).stdout)
     assert {row["backbone"] for row in rows} == {"squeezenet1_0", "squeezenet1_1"}
-    assert "no backbone with nothingness" in CliRunner().invoke(app, ["catalog", "nothingness"]).stdout
+    assert "no backbone that is listed fits" in CliRunner().invoke(app, ["catalog", "nothingness"]).stdout
