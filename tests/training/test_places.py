@@ -113,6 +113,19 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_full_disk_is_one_line(menagerie_train: Train, published_folder: Path, tmp_path: Path) -> None:
+    where = ("--output", tmp_path / "zoo", "--name", "x", "--runs", tmp_path / "runs")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))
+    try:
+        result = menagerie_train("image", published_folder / "colours", *TINY, *where)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "error: File too large; what was written before is whole: make room" in error_of(result)
+    (folder,) = (tmp_path / "runs" / "x").iterdir()
+    assert not list(folder.iterdir())
+
+
 def test_errors_in_small_units_are_not_rounded_to_nothing() -> None:
     assert shortened(1.234567891e-7) == 1.234568e-7
     nothing, something = (Score({"mae": value}, "mae", lower_is_better=True) for value in (0.0, 1.0))

@@ -6,6 +6,7 @@ the field `resume`, `--resume RUN` takes all of them from the run folder.
 
 from __future__ import annotations
 
+import errno
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from training.settings import Settings
 from zoo.errors import ZooError
 
 SettingsModel = TypeVar("SettingsModel", bound=Settings)
+_DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CONFIG = "config"
 _CONFIG_HELP = "YAML file with any of these settings, one `name: value` per line; options given here go before it."
 
@@ -158,7 +160,18 @@ def _run_translated(run: Callable[[], None]) -> None:
     try:
         run()
     except (TrainingError, ZooError) as exc:
-        Console(stderr=True, quiet=not is_first_process()).print(
-            "error:", str(exc), style="red", highlight=False, markup=False, emoji=False, soft_wrap=True
+        _tell(str(exc))
+        raise typer.Exit(2) from exc
+    except OSError as exc:
+        if exc.errno not in _DISK_IS_FULL:
+            raise
+        _tell(
+            f"{exc.strerror}; what was written before is whole: make room, and go on with --resume where there is a run"
         )
         raise typer.Exit(2) from exc
+
+
+def _tell(error: str) -> None:
+    Console(stderr=True, quiet=not is_first_process()).print(
+        "error:", error, style="red", highlight=False, markup=False, emoji=False, soft_wrap=True
+    )
