@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from menagerie.v1 import model_pb2, prediction_service_pb2
 from service.errors import RequestError
-from service.models.served_model import ReadColumns
+from service.models.typed import ReadColumns
 from zoo.card import SeriesTask
 from zoo.errors import InputError
 from zoo.series import add_calendar, prepare_history

@@ -1,14 +1,14 @@
-"""A model that answers: takes what callers have, prepares it in threads, and runs it in batches across callers."""
+"""A model that answers: it runs what callers have in batches across them, with limits, state and metrics."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from service.backend.contract import Device, Signature, Tensors
 from service.batching.batcher import Batcher
@@ -25,22 +25,15 @@ from service.models.conversations import Conversations
 from service.models.fitting import to_callers, to_graph
 from service.models.loading import LoadedModel
 from service.models.model_settings import ModelSettings, Priorities
-from service.models.preparing import call_each, prepare_all
 from service.models.runner import Runner
 from service.models.sequences import Step
 from service.models.stepper import Stepper
 from service.settings import Settings
 from service.telemetry.model_metrics import ModelMetrics
 from service.telemetry.monitor import Monitor
-from zoo.card import FORECAST, IMAGE_INPUT, PROBABILITIES, SERIES_INPUT, TEXT_INPUT, ImageTask, SeriesTask, TextTask
-from zoo.image import prepare_image
-from zoo.series import prepare_history
-from zoo.text import prepare_text
+from zoo.card import FORECAST, SERIES_INPUT, ImageTask, SeriesTask, TextTask
 
 TaskKind = TypeVar("TaskKind", ImageTask, TextTask, SeriesTask)
-ReadColumns = Callable[[], Mapping[str, ArrayLike]]
-"""Gives the columns of a table; raises InputError where there are none to give."""
-
 PROBE_SECONDS = 3.0
 """A probe that takes longer than this has failed."""
 FRESH_SECONDS = 1.0
@@ -49,8 +42,6 @@ BUSY_SECONDS = 10.0
 """A model whose queue is full works, if a run ended no longer ago than this."""
 PRIORITIES = Priorities(levels=3, default=2)
 """Of the tensor API, where a model has none of its own."""
-_INLINE_CHARACTERS = 10_000
-_INLINE_ITEMS = 4
 
 _RPCS = {ImageTask: "ClassifyImages", TextTask: "ClassifyTexts", SeriesTask: "Forecast"}
 
@@ -84,8 +75,10 @@ class ServedModel:
         self._load_seconds, self._golden_error = loaded.seconds, loaded.golden_error
         self.probe = loaded.probe
         """Inputs of one row that the model is known to answer, if any were found."""
-        self._max_pixels = settings.max_image_pixels
-        self._pool = pool
+        self.max_pixels = settings.max_image_pixels
+        """An image may have."""
+        self.pool = pool
+        """Threads that prepare items."""
         self._refuses_nan = settings.refuse_nan
         runs = self.settings.instances or settings.instances
         outputs = {spec.name for spec in self.signature.outputs}
@@ -152,53 +145,28 @@ class ServedModel:
             way_out = f"is for {self.card.task.kind}; call {_RPCS[type(self.card.task)]}"
         raise TaskMismatchError("model.name", f"model {self.name!r} {way_out}", metadata={"model": self.name})
 
-    async def classify_images(self, images: Sequence[bytes], deadline: float | None) -> NDArray[np.float32]:
-        """Classify encoded images: probabilities [N, K].
+    async def answer(
+        self, items: int, prepare: Callable[[], Awaitable[Tensors]], output: str, deadline: float | None
+    ) -> NDArray[np.float32]:
+        """Prepare the items of a request, with seats in the queue held for them, and answer them in a batch.
+
+        Args:
+            items: how many there are.
+            prepare: gives the inputs of the graph, a row for each item.
+            output: the one that is wanted.
+            deadline: time of the event loop at which the caller stops waiting.
 
         Raises:
-            ServiceError: as `Batcher.submit`; InvalidItemsError names every image that cannot be used.
+            ServiceError: as `Batcher.submit`, or what `prepare` raises.
         """
-        task = self.task(ImageTask)
-        with self._batcher.hold(len(images)) as seats:
+        with self._batcher.hold(items) as seats:
             with self.metrics.timed("decode"):
-                pixels = np.empty((len(images), task.resize.height_px, task.resize.width_px, 3), np.uint8)
-
-                def decode(index: int) -> None:
-                    pixels[index] = prepare_image(images[index], task.resize, max_pixels=self._max_pixels)
-
-                await call_each(self._pool, "images[{}]", len(images), decode)
-            batch: Tensors = {IMAGE_INPUT: pixels}
-            outputs = await self._batcher.submit(batch, self._wanted(PROBABILITIES), deadline=deadline, seats=seats)
-        return self._checked(PROBABILITIES, batch, outputs)
-
-    async def classify_texts(self, texts: Sequence[str], deadline: float | None) -> NDArray[np.float32]:
-        """Classify texts: probabilities [N, K]; errors as `classify_images`."""
-        self.task(TextTask)
-        pool = None if sum(map(len, texts)) <= _INLINE_CHARACTERS else self._pool
-        with self._batcher.hold(len(texts)) as seats:
-            with self.metrics.timed("decode"):
-                prepared = await prepare_all(pool, "texts[{}]", texts, prepare_text)
-            batch = {TEXT_INPUT: np.array(prepared, dtype=object)}
-            outputs = await self._batcher.submit(batch, self._wanted(PROBABILITIES), deadline=deadline, seats=seats)
-        return self._checked(PROBABILITIES, batch, outputs)
-
-    async def forecast(self, histories: Sequence[ReadColumns], deadline: float | None) -> NDArray[np.float32]:
-        """Forecast tables of readings: [N, horizon, targets]; errors as `classify_images`."""
-        task = self.task(SeriesTask)
-        if self._stepper:
-            text = f"model {self.name!r} keeps state from row to row; call ForecastStream"
-            raise TaskMismatchError("model.name", text, metadata={"model": self.name})
-        pool = None if len(histories) <= _INLINE_ITEMS else self._pool
-
-        def prepare(read: ReadColumns) -> NDArray[np.float32]:
-            return prepare_history(read(), task)
-
-        with self._batcher.hold(len(histories)) as seats:
-            with self.metrics.timed("decode"):
-                prepared = await prepare_all(pool, "histories[{}].columns", histories, prepare)
-            batch = {SERIES_INPUT: np.stack(prepared)}
-            outputs = await self._batcher.submit(batch, self._wanted(FORECAST), deadline=deadline, seats=seats)
-        return self._checked(FORECAST, batch, outputs)
+                batch = await prepare()
+            outputs = await self._batcher.submit(batch, self._wanted(output), deadline=deadline, seats=seats)
+        answer = _finite(outputs[output])
+        if self._monitor:
+            self._monitor.observe(batch, outputs)
+        return answer
 
     async def forecast_step(
         self, history: NDArray[np.float32], deadline: float | None, step: Step
@@ -309,12 +277,6 @@ class ServedModel:
     def _wanted(self, output: str) -> tuple[str, ...]:
         """The output that callers get, and those that only the monitor looks at."""
         return (output, *self._monitor.outputs) if self._monitor else (output,)
-
-    def _checked(self, output: str, inputs: Tensors, outputs: Tensors) -> NDArray[np.float32]:
-        answer = _finite(outputs[output])
-        if self._monitor:
-            self._monitor.observe(inputs, outputs)
-        return answer
 
     def _check_outputs(self, outputs: Tensors) -> None:
         """Refuse outputs that are no numbers, if the operator wants that."""

@@ -19,6 +19,7 @@ from menagerie.v1.prediction_service_pb2 import (
 )
 from service.convert import predictions
 from service.errors import RequestError
+from service.models import typed
 from service.models.model_table import ModelTable
 from service.models.readiness import Readiness
 from service.models.served_model import ServedModel
@@ -41,7 +42,7 @@ class PredictionServicer(prediction_service_pb2_grpc.PredictionServiceServicer):
         with self._answering(request.model) as model:
             top_k = predictions.check_top_k(request.top_k)
             predictions.check_items("images", len(request.images), self._max_items)
-            probabilities = await model.classify_images(request.images, deadline_of(context))
+            probabilities = await typed.classify_images(model, request.images, deadline_of(context))
             with model.metrics.timed("encode"):
                 results = predictions.classifications(probabilities, model.labels, top_k)
                 return ClassifyImagesResponse(model=_reference(model), results=results)
@@ -51,7 +52,7 @@ class PredictionServicer(prediction_service_pb2_grpc.PredictionServiceServicer):
         with self._answering(request.model) as model:
             top_k = predictions.check_top_k(request.top_k)
             predictions.check_items("texts", len(request.texts), self._max_items)
-            probabilities = await model.classify_texts(request.texts, deadline_of(context))
+            probabilities = await typed.classify_texts(model, request.texts, deadline_of(context))
             with model.metrics.timed("encode"):
                 results = predictions.classifications(probabilities, model.labels, top_k)
                 return ClassifyTextsResponse(model=_reference(model), results=results)
@@ -63,7 +64,7 @@ class PredictionServicer(prediction_service_pb2_grpc.PredictionServiceServicer):
             predictions.check_items("histories", len(request.histories), self._max_items)
             predictions.check_end_times(request.histories, task)
             readers = predictions.column_readers(request.histories, task)
-            forecast = await model.forecast(readers, deadline_of(context))
+            forecast = await typed.forecast(model, readers, deadline_of(context))
             with model.metrics.timed("encode"):
                 results = predictions.forecast_tables(forecast, task, request.histories)
                 return ForecastResponse(model=_reference(model), results=results)

@@ -1,0 +1,69 @@
+"""What the typed API asks of a model: images, texts and tables, prepared as in training, answered in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from service.backend.contract import Tensors
+from service.errors import TaskMismatchError
+from service.models.preparing import call_each, prepare_all
+from service.models.served_model import ServedModel
+from zoo.card import FORECAST, IMAGE_INPUT, PROBABILITIES, SERIES_INPUT, TEXT_INPUT, ImageTask, SeriesTask, TextTask
+from zoo.image import prepare_image
+from zoo.series import prepare_history
+from zoo.text import prepare_text
+
+ReadColumns = Callable[[], Mapping[str, ArrayLike]]
+"""Gives the columns of a table; raises InputError where there are none to give."""
+# What takes less time than a change of threads is prepared on the event loop.
+_INLINE_CHARACTERS = 10_000
+_INLINE_TABLES = 4
+
+
+async def classify_images(model: ServedModel, images: Sequence[bytes], deadline: float | None) -> NDArray[np.float32]:
+    """Classify encoded images: probabilities [N, K].
+
+    Raises:
+        ServiceError: as `ServedModel.answer`; InvalidItemsError names every image that cannot be used.
+    """
+    resize = model.task(ImageTask).resize
+
+    async def prepare() -> Tensors:
+        pixels = np.empty((len(images), resize.height_px, resize.width_px, 3), np.uint8)
+
+        def decode(index: int) -> None:
+            pixels[index] = prepare_image(images[index], resize, max_pixels=model.max_pixels)
+
+        await call_each(model.pool, "images[{}]", len(images), decode)
+        return {IMAGE_INPUT: pixels}
+
+    return await model.answer(len(images), prepare, PROBABILITIES, deadline)
+
+
+async def classify_texts(model: ServedModel, texts: Sequence[str], deadline: float | None) -> NDArray[np.float32]:
+    """Classify texts: probabilities [N, K]; errors as `classify_images`."""
+    model.task(TextTask)
+
+    async def prepare() -> Tensors:
+        pool = None if sum(map(len, texts)) <= _INLINE_CHARACTERS else model.pool
+        return {TEXT_INPUT: np.array(await prepare_all(pool, "texts[{}]", texts, prepare_text), dtype=object)}
+
+    return await model.answer(len(texts), prepare, PROBABILITIES, deadline)
+
+
+async def forecast(model: ServedModel, histories: Sequence[ReadColumns], deadline: float | None) -> NDArray[np.float32]:
+    """Forecast tables of readings: [N, horizon, targets]; errors as `classify_images`."""
+    task = model.task(SeriesTask)
+    if model.settings.sequence:
+        text = f"model {model.name!r} keeps state from row to row; call ForecastStream"
+        raise TaskMismatchError("model.name", text, metadata={"model": model.name})
+
+    async def prepare() -> Tensors:
+        pool = None if len(histories) <= _INLINE_TABLES else model.pool
+        tables = await prepare_all(pool, "histories[{}].columns", histories, lambda read: prepare_history(read(), task))
+        return {SERIES_INPUT: np.stack(tables)}
+
+    return await model.answer(len(histories), prepare, FORECAST, deadline)
