@@ -126,6 +126,7 @@ def test_finetune_changes_statistics_only_where_it_should(tmp_path: Path, pictur
         (["--mode", "scratch"], "pass --weights none"),
         (["--weights", "nowhere.pth"], "there is no weights file nowhere.pth"),
         (["--epochs", "0"], "--epochs: Input should be greater than or equal to 1 (got 0)"),
+        (["--learning-rate", "1e300"], "--learning-rate: Input should be less than or equal to 1000000 (got 1e+300)"),
         (["--mode", "melt"], "'melt' is not one of 'freeze', 'finetune', 'scratch'"),
         (["--name", "no/slash"], "'no/slash' cannot name a model"),
         (["--test", "0.9", "--validation", "0.2", "--weights", "none", "--mode", "scratch"], "leave nothing to train"),

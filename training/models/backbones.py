@@ -136,6 +136,8 @@ def library_labels(name: str) -> tuple[str, ...]:
     Raises:
         BackboneError: there is no such network.
     """
+    if name in SMALL_NETWORKS:
+        return ()
     if name.startswith(TIMM_PREFIX):
         return _timm_labels(name)
     if name not in torchvision_names():

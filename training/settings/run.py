@@ -20,7 +20,7 @@ class FitSettings(Settings):
     """At most this many passes over the training part; early stopping usually ends before."""
     batch_size: int = Field(default=32, ge=1)
     """Items per step."""
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0, le=1e6)
     """Peak rate of AdamW."""
     find_rate: bool = False
     """Find the learning rate first, by a range test: a short training at rates that grow from step to step. The rate at

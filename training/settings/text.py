@@ -109,7 +109,7 @@ class TextSettings(ClassifierSettings):
     """At most this many passes over the training part; early stopping usually ends before."""
     batch_size: int = Field(default=128, ge=1)
     """Texts per step, of similar length."""
-    learning_rate: float = Field(default=2e-3, gt=0)
+    learning_rate: float = Field(default=2e-3, gt=0, le=1e6)
     """Peak rate of AdamW."""
     weight_decay: float = Field(default=1e-2, ge=0)
     """Decoupled weight decay; biases are left out."""
