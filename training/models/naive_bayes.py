@@ -16,6 +16,7 @@ from training.models.ngrams import PADDING_ID, ngram_buckets
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 """Token ids int64 [N, T] and classes int64 [N]."""
+Track = Callable[[Sequence[float]], Iterable[float]]
 REFINEMENT_PENALTIES = (25.0, 5.0, 1.0)
 """On the sum of squared weights, against the log loss summed over the texts; many n-grams want a high one."""
 _PENALTY = 1e-3  # keeps the weights finite where a small held-out part is answered without a mistake
@@ -72,7 +73,7 @@ class HashedNaiveBayes(nn.Module):
         evidence_OBC = (smooth_OBC / (smooth_OBC * seen_OB1).sum((0, 1))).log()
         self.evidence_OBF.copy_(((evidence_OBC - evidence_OBC.mean(2, keepdim=True)) * seen_OB1)[:, :, :-1])
 
-    def refine(self, batches: Batches, held_out: Batches) -> float:
+    def refine(self, batches: Batches, held_out: Batches, *, track: Track = iter) -> float:
         """Weigh each n-gram by logistic regression on the training part that it was counted on.
 
         The NB-SVM of Wang and Manning (see `training.evaluation.naive_bayes`), with logistic loss: naive Bayes counts
@@ -81,6 +82,7 @@ class HashedNaiveBayes(nn.Module):
         Args:
             batches: of the training part.
             held_out: choose the penalty.
+            track: shows how far the penalties are, each of which takes minutes where texts are many.
 
         Returns:
             The penalty, one of `REFINEMENT_PENALTIES`.
@@ -89,7 +91,7 @@ class HashedNaiveBayes(nn.Module):
         evidence_RF = self.evidence_OBF.flatten(0, 1).clone()
         weights_R1 = torch.zeros(len(evidence_RF), 1, requires_grad=True)
         refined = dict[float, tuple[float, Tensor]]()
-        for penalty in REFINEMENT_PENALTIES:  # from the strongest on, each begins where the one before ended
+        for penalty in track(REFINEMENT_PENALTIES):  # from the strongest on, each begins where the one before ended
 
             def loss(share: float = penalty / len(classes_N)) -> Tensor:
                 sums_NF = nn.functional.embedding_bag(

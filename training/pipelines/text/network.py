@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
+from rich.progress import track
 from torch import nn
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -211,9 +213,11 @@ def _blend(
     counted, held_out = (list(evaluation_batches(part, EVALUATION_BATCH)) for part in (train, validation))
     run.say("counting and weighing n-grams for naive Bayes")
     naive_bayes.fit(counted)
-    naive_bayes.refine(counted, held_out)
+    penalty = naive_bayes.refine(
+        *(counted, held_out), track=partial(track, description="weighing", console=run.console, transient=True)
+    )
     blend = Blend(network, naive_bayes).eval()
     blend.fit_weights(held_out)
     weights = ", ".join(f"{float(weight):.3f}" for weight in blend.weights)
-    run.say(f"weights of network and naive Bayes, found on the validation part: {weights}")
+    run.say(f"found on the validation part: weights of network and naive Bayes {weights}, penalty {penalty:g}")
     return blend
