@@ -173,12 +173,14 @@ def _read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             if row.strip():
                 yield line, row.removesuffix("\r").split("\t")
         return
-    csv.field_size_limit(_MAX_CELL)
+    before = csv.field_size_limit(_MAX_CELL)  # of the whole process
     reader = csv.reader(io.StringIO(content, newline=""), strict=True)
     try:
         yield from ((reader.line_num, row) for row in reader if row)
     except csv.Error as exc:
         raise DataError(f"{path}, line {reader.line_num}: not comma-separated values: {exc}") from exc
+    finally:
+        csv.field_size_limit(before)
 
 
 def _advice(path: Path, width: int) -> str:
