@@ -19,6 +19,7 @@ from rich.console import Console
 
 from training.errors import SettingsError, TrainingError
 from training.processes import is_first_process, process_count
+from training.saying import say
 from training.settings import Settings
 from zoo.errors import ZooError
 
@@ -172,6 +173,4 @@ def _run_translated(run: Callable[[], None]) -> None:
 
 
 def _tell(error: str) -> None:
-    Console(stderr=True, quiet=not is_first_process()).print(
-        "error:", error, style="red", highlight=False, markup=False, emoji=False, soft_wrap=True
-    )
+    say(Console(stderr=True, quiet=not is_first_process()), f"error: {error}", "red")

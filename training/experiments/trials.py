@@ -19,6 +19,7 @@ from training.files import write_rows, write_whole
 from training.runs import SETTINGS_FILE, TrainingRun, write_settings
 from training.runs.manifest import MANIFEST_FILE
 from training.runs.run import AfterEpoch, make_run_folder
+from training.saying import say
 from training.settings import RunSettings
 from training.settings.experiments import ExperimentSettings
 from zoo.repository import check_name
@@ -83,7 +84,7 @@ class Experiment:
     def say(self, *lines: str, style: str = "") -> None:
         """Print lines as they are."""
         for line in lines:
-            self.console.print(line, style=style or None, highlight=False, markup=False, emoji=False, soft_wrap=True)
+            say(self.console, line, style or None)
 
     def opened(self, trial: str, settings: RunSettings, after_epoch: AfterEpoch | None = None) -> TrainingRun:
         """The run of a trial; where it was begun before, it goes on."""

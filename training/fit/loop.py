@@ -33,6 +33,7 @@ from training.fit.module import AfterEpoch, FitModule, Prepare
 from training.fit.optimizer import ParameterGroup, parameter_groups
 from training.fit.rates import RATES_FIGURE, RangeTest, find_rate, with_rate
 from training.processes import is_first_process, join_processes, process_count, process_rank, processes_here
+from training.saying import say
 from training.settings import FitSettings
 
 RESULT_FILE = "result.json"
@@ -149,7 +150,7 @@ def _at_found_rate(test: RangeTest, train: DataLoader[Any]) -> tuple[FitSettings
     said = f"learning rate {settings.learning_rate:g} kept: the loss falls at no other"
     if found is not None:
         said = f"learning rate {found:.2g}, where the loss falls fastest, instead of {settings.learning_rate:g}"
-    test.console.print(f"{said}; see {test.run_folder / RATES_FIGURE}", highlight=False, markup=False, soft_wrap=True)
+    say(test.console, f"{said}; see {test.run_folder / RATES_FIGURE}")
     if found is None:
         return settings, test.groups
     factor = found / settings.learning_rate

@@ -17,6 +17,7 @@ from training.files import check_repository
 from training.models.backbones import TIMM_PREFIX, Backbone, head_name, library_labels, make_backbone
 from training.models.image import ImageClassifier
 from training.models.weights import LoadReport, load_weights
+from training.saying import say
 from training.settings import PretrainedSettings
 from zoo.card import Card, ImageTask, Provenance
 from zoo.image import prepare_image
@@ -53,7 +54,7 @@ def export_pretrained(settings: PretrainedSettings, *, console: Console | None =
     report = load_weights(backbone, settings.weights)
     _check_head(backbone, report)
     for line in report.lines():
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(console, line)
     classifier = ImageClassifier(backbone).eval()
     resize = backbone.preprocessing.resize
     onnx_bytes = export_image_classifier(classifier, resize)

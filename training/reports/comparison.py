@@ -7,7 +7,7 @@ from rich.table import Table
 
 from training.pipelines.image.compare import Comparison
 from training.reports.classifier import write_image_report
-from training.reports.saying import say
+from training.saying import say
 
 _HEADINGS = (
     "test accuracy",

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from training.pipelines.published.ensemble import Ensemble
-from training.reports.saying import say
 from training.reports.summary import print_published
+from training.saying import say
 
 
 def print_ensemble(outcome: Ensemble, repository: Path, console: Console) -> None:

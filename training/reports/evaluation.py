@@ -13,7 +13,7 @@ from rich.table import Table
 from training.errors import SettingsError
 from training.evaluation.estimates import Estimate
 from training.pipelines.published.evaluate import Evaluation
-from training.reports.saying import say
+from training.saying import say
 
 
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:

@@ -9,7 +9,7 @@ from rich.table import Table
 from training.evaluation.repeats import Repeated
 from training.experiments.ablate import CONTRIBUTIONS_FILE, SCORES_FILE, Ablation
 from training.experiments.kfold import FOLDS_FILE, PREDICTIONS_FILE, FoldsOutcome
-from training.reports.saying import say
+from training.saying import say
 
 
 def print_folds(outcome: FoldsOutcome, console: Console) -> None:

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from training.pipelines.image import ImageOutcome
 from training.reports.classifier import write_image_report
-from training.reports.saying import say
 from training.reports.summary import print_baselines, print_classifier, print_fit, print_published
+from training.saying import say
 
 
 def print_image_run(outcome: ImageOutcome, repository: Path, console: Console) -> None:

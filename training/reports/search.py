@@ -15,7 +15,7 @@ from rich.table import Table
 from training.experiments.space import Dimension, Range
 from training.experiments.tasks import LOWER_IS_BETTER
 from training.experiments.tune import BEST_FILE, TRIALS_FILE, Search, Trial
-from training.reports.saying import say
+from training.saying import say
 
 FIGURE_FILE = "search.png"
 _SHOWN = 10

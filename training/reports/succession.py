@@ -12,7 +12,7 @@ from rich.table import Table
 
 from training.evaluation.estimates import Estimate
 from training.pipelines.published.succession import Succession, compare_with_origin
-from training.reports.saying import say
+from training.saying import say
 from training.settings import RunSettings
 from zoo.repository import ModelVersion
 

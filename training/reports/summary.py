@@ -12,7 +12,7 @@ from rich.table import Table
 from training.evaluation.classification import ClassificationReport
 from training.evaluation.significance import share_interval
 from training.fit import FitResult
-from training.reports.saying import say
+from training.saying import say
 from zoo.card import Card, ImageTask, TextTask
 from zoo.repository import ModelVersion
 
@@ -28,7 +28,7 @@ def print_fit(result: FitResult, run_folder: Path, console: Console) -> None:
         f"validation score {result.best_score:.4f}; log in {run_folder}",
     )
     if result.interrupted:
-        console.print(f"train on with: --resume {run_folder}", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"train on with: --resume {run_folder}")
 
 
 def print_classifier(card: Card, report: ClassificationReport, console: Console) -> None:

@@ -13,8 +13,8 @@ from training.pipelines.series import SeriesOutcome
 from training.pipelines.text import TextOutcome
 from training.reports.classifier import write_text_report
 from training.reports.forecaster import write_forecast_report
-from training.reports.saying import say
 from training.reports.summary import print_baselines, print_classifier, print_fit, print_published
+from training.saying import say
 from zoo.card import SeriesTask
 
 

@@ -15,6 +15,7 @@ from training.processes import end_other_processes, is_first_process, join_proce
 from training.runs.ledger import count_test_use, describe_uses
 from training.runs.manifest import ManifestRow, check_manifest, write_manifest
 from training.runs.settings_file import SETTINGS_FILE, write_settings
+from training.saying import say
 from training.settings import RunSettings
 from zoo.repository import check_name
 
@@ -104,7 +105,7 @@ class TrainingRun:
     def say(self, *lines: str, style: str = "") -> None:
         """Print lines as they are."""
         for line in lines:
-            self.console.print(line, style=style or None, highlight=False, markup=False, emoji=False, soft_wrap=True)
+            say(self.console, line, style or None)
 
 
 def run_name(folder: Path) -> str:

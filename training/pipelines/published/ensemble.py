@@ -27,6 +27,7 @@ from training.pipelines.published.joint_card import (
 from training.pipelines.published.of_card import check_same_data, target_std
 from training.pipelines.published.together import check_together
 from training.runs import count_test_use, describe_uses
+from training.saying import say
 from training.settings import EnsembleSettings
 from zoo.card import CLASS_ACTIVATION, LOGITS, UNKNOWN_TOKEN_RATE, Card, SeriesTask, Task
 from zoo.golden import Run, Tensors, output_name
@@ -94,7 +95,7 @@ def ensemble(settings: EnsembleSettings, console: Console | None = None) -> Ense
     weights = _choose_weights(settings, models, validation, console)
     chosen = [(model, weight) for model, weight in zip(models, weights, strict=True) if weight > 0]
     models, weights = [model for model, _ in chosen], [weight for _, weight in chosen]
-    console.print(f"joining, and measuring on {test.what}", highlight=False, markup=False, soft_wrap=True)
+    say(console, f"joining, and measuring on {test.what}")
     split = card.provenance.split
     uses = count_test_use(settings.runs, test.sha256, split, "ensemble of " + ", ".join(m.label for m in models))
     console.print(describe_uses(uses), style="dim", highlight=False, soft_wrap=True)
@@ -144,11 +145,11 @@ def _choose_weights(
     if not settings.fit_weights:
         given = settings.weight or [1.0] * len(models)
         return [weight / sum(given) for weight in given]
-    console.print(f"finding weights on {validation.what}", highlight=False, markup=False, soft_wrap=True)
+    say(console, f"finding weights on {validation.what}")
     measured = [validation.measure(make_run(open_session(model.path))) for model in models]
     weights = _fit(measured, models[0].card)
     shown = ", ".join(f"{model.label} {weight:.4g}" for model, weight in zip(models, weights, strict=True))
-    console.print(f"weights: {shown}", highlight=False, markup=False, soft_wrap=True)
+    say(console, f"weights: {shown}")
     if max(weights) == 1:
         raise GateError(
             f"{models[int(np.argmax(weights))].label} by itself is best on the validation part; nothing was published"
@@ -186,7 +187,7 @@ def _outputs(models: Sequence[Published], given: Sequence[Tensors], console: Con
     for name in dict.fromkeys(name for outputs in given for name in outputs if name not in (answer, LOGITS)):
         if reason := _reason_against(name, models, given):
             said = f"the ensemble has no output {name}: {reason}"
-            console.print(said, style="yellow", highlight=False, markup=False, soft_wrap=True)
+            say(console, said, "yellow")
         else:
             chosen.append(name)
     return chosen

@@ -18,6 +18,7 @@ from training.pipelines.published.limits import Check, check_limits, read_limits
 from training.pipelines.published.of_card import split_of, target_std
 from training.pipelines.published.served import Remote, ask_server
 from training.runs import count_test_use, describe_uses
+from training.saying import say
 from training.settings import EvaluateSettings
 from zoo.card import Card, SeriesTask
 from zoo.package import read_card
@@ -106,7 +107,7 @@ def evaluate(settings: EvaluateSettings, console: Console | None = None) -> Eval
     against = settings.against or (limits and limits.against)
     rival = _open_rival(against, published.card) if against else None  # before a look at the test part is counted
     examples = _read(settings, published.card, console)
-    console.print(f"measuring on {examples.what}", highlight=False, markup=False, soft_wrap=True)
+    say(console, f"measuring on {examples.what}")
     if examples.uses_test:
         uses = count_test_use(settings.runs, examples.sha256, examples.what, f"evaluate {published.label}")
         console.print(describe_uses(uses), style="dim", highlight=False, soft_wrap=True)
