@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 
 from tests.service.conftest import serving
@@ -20,6 +22,7 @@ from training.errors import BackboneError
 from training.evaluation.attribution import class_activation
 from training.export.gate import BATCH_SIZES, check_parity
 from training.export.image import export_image_classifier, gate_batches, torch_run
+from training.export.pixel_rows import normalise_rows
 from training.models.backbones import Backbone, Preprocessing, make_backbone
 from training.models.image import ImageClassifier
 from training.models.published import PooledHead, PublishedClassifier, TestTimeViews
@@ -161,3 +164,29 @@ def test_the_validation_part_decides_on_test_time_augmentation(tmp_path: Path, r
     assert (two["validation_log_loss"] < one["validation_log_loss"]) == kept
     assert str(two["kept"]).startswith("yes" if kept else "no: it does not lower the log loss")
     assert one["times_the_time"] == 1.0
+
+
+@pytest.mark.parametrize("views", ["none", "zoom"])
+def test_pixels_normalised_by_row_have_the_same_bits(views: TestTimeViews) -> None:
+    torch.manual_seed(0)
+    backbone = make_backbone("small_cnn", 3, scratch=True)
+    published = PublishedClassifier(ImageClassifier(backbone), views=views).eval()
+    size = backbone.preprocessing.resize
+    by_channel = onnx.load_from_string(export_image_classifier(published, size))
+    pixels = np.random.default_rng(0).integers(0, 256, (3, size.height_px, size.width_px, 3), np.uint8)
+    expected = make_run(open_session(by_channel.SerializeToString()))({"image": pixels})
+    by_row = normalise_rows(by_channel)
+    # Subtracted are as many values as a row of pixels has, or the pattern is not what the exporter writes any more.
+    (subtraction,) = [node for node in by_row.graph.node if node.op_type == "Sub"]
+    (offset,) = [node for node in by_row.graph.node if subtraction.input[1] in node.output]
+    assert numpy_helper.to_array(offset.attribute[0].t).shape == (3 * size.width_px,)
+    got = make_run(open_session(by_row.SerializeToString()))({"image": pixels})
+    assert all((got[name] == expected[name]).all() for name in expected)
+
+
+def test_a_graph_that_begins_otherwise_is_left_alone() -> None:
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Mul", ["x", "two"], ["y"])], "doubles", [x], [y])
+    graph.initializer.append(numpy_helper.from_array(np.full(3, 2, np.float32), "two"))
+    model = helper.make_model(graph)
+    assert [node.op_type for node in normalise_rows(model).graph.node] == ["Mul"]
