@@ -53,6 +53,7 @@ class Loader:
                 found.path,
                 partial(self._open, device=device, engine=self._engine(settings, threads)),
                 partial(self._open, device=device, engine=self._engine(settings, 1)) if frugal else None,
+                threads=threads,
                 max_batch_rows=self._settings.max_batch_size,
                 settings=settings,
             )
@@ -82,6 +83,7 @@ class Loader:
         settings = self._settings
         return Engine(
             threads=threads,
+            runs=model.instances or 1,
             gpu_memory_bytes=model.gpu_memory_bytes or settings.gpu_memory_mib * 2**20 or None,
             tf32=settings.tf32,
             cuda_graphs=settings.cuda_graphs or model.cuda_graphs,

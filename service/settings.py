@@ -55,8 +55,8 @@ class Settings(BaseSettings):
     """Folder for the engines that TensorRT builds, by the hash of the model and the releases of the libraries. Empty:
     they are built at every start."""
     max_batch_size: int = Field(default=32, ge=1, le=4096)
-    """Rows that one run of a model may have. On a CPU, a model that takes long for a row gets fewer, 8 at least: larger
-    batches of those are no faster, and whoever comes next waits longer."""
+    """Rows that one run of a model may have. On a CPU, a model that takes long for a row gets fewer, 8 at least, or 4
+    where a row is a picture: larger batches of those are no faster, and whoever comes next waits longer."""
     instances: int = Field(default=1, ge=1, le=64)
     """Runs of one model at a time, on one session, so that its weights are in memory once; each has its share of
     --compute-threads. A model's instance_group counts instead.
@@ -134,7 +134,8 @@ class Settings(BaseSettings):
     """Threads that decode images. Default: the cores that the container grants."""
     compute_threads: int = Field(default_factory=available_cpus, ge=1)
     """Cores that one run of a model may use; a model that takes less than a millisecond for a row uses one, and so many
-    full batches at a time. Default: the cores that the container grants."""
+    full batches at a time. Runs of a model for pictures are side by side, on a core each, where there are several.
+    Default: the cores that the container grants."""
     transport: Literal["auto", "core", "aio"] = "auto"
     """What speaks gRPC: core, on the core of grpcio, several times as fast as its asyncio layer; aio, that layer; auto
     takes core, or aio with a line in the log where grpcio's inside has changed."""

@@ -12,6 +12,8 @@ class Engine:
 
     threads: int = 1
     """Cores that one run may use."""
+    runs: int = 1
+    """Runs at a time that may use so many on a CPU; those beside them take one core each."""
     gpu_memory_bytes: int | None = None
     """The most that the session takes of the GPU's memory; None: as much as it needs."""
     tf32: bool = False

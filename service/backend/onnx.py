@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 
 from service.backend import bfloat16
+from service.backend.beside import SideBySide
 from service.backend.binding import BoundRuns
 from service.backend.buffers import page_locked
 from service.backend.contract import Device, Signature, Tensors
@@ -53,7 +54,7 @@ class OnnxBackend:
         self._session: Any = session
         inputs, outputs = _axes(session)
         self.signature = make_signature(inputs, outputs)
-        self._run = _choose_run(session, self.signature, OutputShapes(inputs, outputs), device, graphs=graphs)
+        self._run = _choose_run(session, self.signature, OutputShapes(inputs, outputs), device, engine, graphs=graphs)
         self._output_names = [spec.name for spec in self.signature.outputs]
         self._options, self._shrinking = onnxruntime.RunOptions(), onnxruntime.RunOptions()
         arena = "cpu:0" if device.kind == "cpu" else f"gpu:{device.ordinal}"
@@ -129,11 +130,19 @@ def _open(path: Path, device: Device, engine: Engine) -> tuple[onnxruntime.Infer
 
 
 def _choose_run(
-    session: onnxruntime.InferenceSession, signature: Signature, shapes: OutputShapes, device: Device, *, graphs: bool
+    session: onnxruntime.InferenceSession,
+    signature: Signature,
+    shapes: OutputShapes,
+    device: Device,
+    engine: Engine,
+    *,
+    graphs: bool,
 ) -> Run:
     datatypes = _datatypes(signature)
     if "BF16" in datatypes:
         return partial(bfloat16.run, session, signature)
+    if device.kind == "cpu" and engine.threads > 1:
+        return SideBySide(session, engine.runs)
     if device.kind == "cpu" or "BYTES" in datatypes:  # strings are made by the CPU, one by one
         run: Run = session.run
         return run

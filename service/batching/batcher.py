@@ -12,7 +12,8 @@ server batches much and an idle one answers at once. `max_delay_seconds` waits l
 - Only rows of equal shapes, types and wanted outputs are stacked.
 - Where a batch of several requests fails, each is run again alone, so that a bad one fails by itself.
 - Where a batch needs more memory than there is, its halves are run, and batches stay that small for a while.
-- Several runs may be under way at a time; each takes its own batch from the one line.
+- Several runs may be under way at a time; each takes its own batch from the one line, or a share of it where smaller
+  batches are as good.
 
 Knows neither gRPC nor ONNX Runtime.
 """
@@ -22,14 +23,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Coroutine, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import suppress
-from typing import Any
 
 from service.backend.contract import Tensors
 from service.batching.door import Door, Seats
+from service.batching.rules import BatchRules
 from service.batching.runs import Compute, Runs
-from service.batching.waiting_line import Request, Slice, WaitingLine
+from service.batching.waiting_line import Request, WaitingLine
+from service.batching.workers import Workers
 from service.errors import DeadlineExpiredError, DrainingError, InferenceError, ServiceError
 from service.telemetry.model_metrics import ModelMetrics
 
@@ -48,45 +50,32 @@ class Batcher:
         self,
         compute: Compute,
         metrics: ModelMetrics,
+        rules: BatchRules,
         *,
-        max_batch_rows: int,
         max_queue_rows: int,
-        max_delay_seconds: float = 0.0,
-        max_runs: int = 1,
-        spare_runs: int = 0,
     ) -> None:
-        """Start the worker.
+        """Start to work.
 
         Args:
-            compute: runs a batch; `max_runs + spare_runs` calls at a time.
+            compute: runs a batch; so many calls at a time as there may be runs.
             metrics: counts what happens.
-            max_batch_rows: rows that a run may have; 0: the model has no batch axis, every request is a run of its own
-                and counts as one row.
+            rules: how batches are cut.
             max_queue_rows: rows that may wait, those not decoded yet included.
-            max_delay_seconds: how long the first request of a batch may wait for more, while the backend is free.
-            max_runs: runs that may be under way at a time.
-            spare_runs: runs that may be under way beside those, of full batches only.
         """
-        assert max_batch_rows >= 0, "the settings check this"
         assert max_queue_rows >= 1, "the settings check this"
         self._metrics = metrics
-        self._max_batch_rows = max_batch_rows
-        self._max_delay_seconds = max_delay_seconds
+        self._batched = rules.max_rows > 0
         self._line = WaitingLine()
-        self._runs = Runs(compute, self._line, metrics, max_batch_rows=max_batch_rows)
-        workers = [self._work] * max_runs + [self._work_full_batches] * spare_runs
+        self._runs = Runs(compute, self._line, metrics, max_batch_rows=rules.max_rows)
         self._door = Door(
             self._line,
             metrics,
             max_rows=max_queue_rows,
-            seconds_per_row=lambda: self._runs.seconds_per_row / len(workers),
+            seconds_per_row=lambda: self._runs.seconds_per_row / (rules.runs + rules.spare_runs),
         )
+        self._workers = Workers(self._line, self._door, self._runs, metrics, rules, failed=self._fail)
         self._numbers = itertools.count()
-        self._arrival = asyncio.Event()
-        self._full = asyncio.Event()
-        """Set when there are the rows of a whole batch."""
         self._stopped = False
-        self._workers = [asyncio.create_task(self._guard(work)) for work in workers]
 
     async def submit(
         self,
@@ -117,7 +106,7 @@ class Batcher:
             InferenceError: the model failed on this input.
         """
         if seats is None:
-            with self.hold(len(next(iter(inputs.values()))) if self._max_batch_rows else 1) as seats:
+            with self.hold(len(next(iter(inputs.values()))) if self._batched else 1) as seats:
                 return await self._answer(seats, inputs, tuple(outputs), deadline, priority, counted)
         return await self._answer(seats, inputs, tuple(outputs), deadline, priority, counted)
 
@@ -127,7 +116,7 @@ class Batcher:
         Raises:
             QueueFullError, DrainingError: as `Door.admit`.
         """
-        return self._door.admit(rows if self._max_batch_rows else 1)
+        return self._door.admit(rows if self._batched else 1)
 
     @property
     def waiting_rows(self) -> int:
@@ -153,9 +142,7 @@ class Batcher:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
                 await self._door.drained()
-        for worker in self._workers:
-            worker.cancel()
-        await asyncio.wait(self._workers)
+        await self._workers.stop()
         self._stop()
 
     def _stop(self) -> None:
@@ -210,14 +197,12 @@ class Batcher:
         loop = asyncio.get_running_loop()
         arrived = loop.time()
         order = (priority, arrived + PATIENCE_SECONDS if deadline is None else deadline, next(self._numbers))
-        lane = _lane(inputs, outputs) if self._max_batch_rows else order
+        lane = _lane(inputs, outputs) if self._batched else order
         request = seats.request = Request(inputs, seats.rows, outputs, lane, order, arrived, loop.create_future())
         self._door.give_back(seats)
         self._line.add(request)
         self._metrics.queued(self._door.waiting_rows)
-        self._arrival.set()
-        if self._line.rows >= self._runs.room:
-            self._full.set()
+        self._workers.wake()
         return request
 
     def _expire(self, request: Request) -> None:
@@ -229,69 +214,11 @@ class Batcher:
             self._metrics.dropped(reason)
             self._metrics.queued(self._door.waiting_rows)
 
-    async def _work(self) -> None:
-        while True:
-            await self._arrival.wait()
-            while self._line:
-                await self._linger()
-                await self._run_next()
-            self._arrival.clear()
-
-    async def _work_full_batches(self) -> None:
-        """Help where there is more to do than the others can: smaller batches cost more for each row."""
-        while True:
-            await self._full.wait()
-            self._full.clear()
-            while self._line.rows >= self._runs.room:
-                await self._run_next()
-
-    async def _guard(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        try:
-            await work()
-        except Exception as exc:
-            log.exception("the batcher stopped. This is a bug.")
-            text = f"the batcher stopped: {exc!r}"
-            self._door.refusal = lambda: InferenceError(text)
-            self._stop()
-
-    async def _linger(self) -> None:
-        """Wait for more rows, no longer than the first request may, and not where it is in a hurry."""
-        loop = asyncio.get_running_loop()
-        while self._max_delay_seconds and self._line:
-            first = self._line.first()
-            end = min(first.arrived + self._max_delay_seconds, first.order[1] - self._max_delay_seconds)
-            if loop.time() >= end or self._line.rows_beside(first) >= self._max_batch_rows:
-                return
-            self._arrival.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(end):
-                    await self._arrival.wait()
-
-    async def _run_next(self) -> None:
-        if not self._line:  # all left while lingering
-            return
-        room = self._runs.room
-        batch = self._line.take(room)
-        if self._line:  # another run can begin meanwhile
-            self._arrival.set()
-        now = asyncio.get_running_loop().time()
-        for item in batch:
-            if item.start == 0:
-                item.request.queue_seconds = now - item.request.arrived
-                self._metrics.phase("queue", item.request.queue_seconds)
-        self._metrics.queued(self._door.waiting_rows)
-        self._metrics.cut(self._why(batch, room, now), now - min(item.request.arrived for item in batch))
-        await self._runs.run(batch)
-
-    def _why(self, batch: Sequence[Slice], room: int, now: float) -> str:
-        """Why the batch has no more rows."""
-        if sum(item.rows for item in batch) >= room:
-            return "full"
-        if self._line:
-            return "shape"
-        if not self._max_delay_seconds:
-            return "idle"
-        return "deadline" if now >= batch[0].request.order[1] - self._max_delay_seconds else "delay"
+    def _fail(self, exc: Exception) -> None:
+        log.error("the batcher stopped. This is a bug.", exc_info=exc)
+        text = f"the batcher stopped: {exc!r}"
+        self._door.refusal = lambda: InferenceError(text)
+        self._stop()
 
 
 def _lane(inputs: Tensors, outputs: tuple[str, ...]) -> Hashable:

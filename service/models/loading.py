@@ -57,8 +57,10 @@ class LoadedModel:
     """What a run of one row takes; infinite where no inputs are known."""
     run_rows: int
     """Rows of one run; 0: there is no batch axis."""
+    threads: int
+    """Cores that one run may use."""
     frugal: bool
-    """Whether a run takes one core, where it could have more."""
+    """Whether that is one, where it could be more."""
     seconds: float
     """What loading took."""
 
@@ -68,6 +70,7 @@ def load_model(
     open_backend: OpenBackend,
     open_frugally: OpenBackend | None = None,
     *,
+    threads: int = 1,
     max_batch_rows: int,
     settings: ModelSettings = DEFAULTS,
 ) -> LoadedModel:
@@ -78,6 +81,7 @@ def load_model(
         open_backend: opens it.
         open_frugally: opens it on one core, for a model so small that several get in each other's way; None: the first
             way is as frugal.
+        threads: cores that `open_backend` gives to one run.
         max_batch_rows: rows that a run may have.
         settings: what is set for the model.
 
@@ -108,6 +112,7 @@ def load_model(
         golden_error=opened.golden_error,
         row_seconds=opened.row_seconds,
         run_rows=run_rows,
+        threads=1 if frugal else threads,
         frugal=frugal,
         seconds=perf_counter() - start,
     )
@@ -149,7 +154,7 @@ def _warm_up(opened: _Opened, max_batch_rows: int, settings: ModelSettings) -> i
     """Run what will come; the rows that a run will have."""
     backend, graph = opened.backend, opened.fitted.graph
     most = max_batch_rows if graph.max_batch is None else graph.max_batch
-    run_rows = pace.run_rows(opened.row_seconds, most, backend.device)
+    run_rows = pace.run_rows(opened.row_seconds, most, backend.device, graph)
     if opened.probe:
         warm_up(backend, opened.probe, run_rows or 1, settings.instances or 1)
     run_warm_ups(backend, opened.fitted, settings)  # at the end: the memory that these take stays

@@ -25,6 +25,7 @@ from service.models.conversations import Conversations
 from service.models.fitting import to_callers, to_graph
 from service.models.loading import LoadedModel
 from service.models.model_settings import ModelSettings, Priorities
+from service.models.plan import make_plan
 from service.models.runner import Runner
 from service.models.sequences import Step
 from service.models.stepper import Stepper
@@ -80,7 +81,6 @@ class ServedModel:
         self.pool = pool
         """Threads that prepare items."""
         self._refuses_nan = settings.refuse_nan
-        runs = self.settings.instances or settings.instances
         outputs = {spec.name for spec in self.signature.outputs}
         self._monitor = Monitor(self.card, outputs, metrics) if self.card and settings.model_metrics else None
         self._last_success = float("-inf")
@@ -88,10 +88,6 @@ class ServedModel:
         limit = self.signature.max_batch
         self.max_batch_rows = settings.max_batch_size if limit is None else limit
         """Rows that a run may have, by its file and the settings; 0: the model has no batch axis."""
-        spare_threads = max(settings.compute_threads - runs, 0) if loaded.frugal and self.max_batch_rows else 0
-        self._runner = Runner(f"run-{name}-{version}", loaded, runs + spare_threads)
-        # One full batch more lies ready for the thread that ends first: the loop may be busy then.
-        spare_runs = spare_threads + 1 if spare_threads else 0
         self.max_request_rows = min(
             self.settings.max_batch_rows or settings.max_items_per_request, settings.max_queue_rows
         )
@@ -99,15 +95,14 @@ class ServedModel:
         delay = self.settings.max_delay_seconds
         self.max_delay_seconds = settings.max_delay_ms / 1e3 if delay is None else delay
         self.priorities = self.settings.priorities or PRIORITIES
-        self._batcher = Batcher(
-            self._compute,
-            metrics,
-            max_batch_rows=loaded.run_rows,
-            max_queue_rows=settings.max_queue_rows,
-            max_delay_seconds=self.max_delay_seconds,
-            max_runs=runs,
-            spare_runs=spare_runs,
+        plan = make_plan(
+            loaded,
+            runs=self.settings.instances or settings.instances,
+            cores=settings.compute_threads,
+            delay_seconds=self.max_delay_seconds,
         )
+        self._runner = Runner(f"run-{name}-{version}", loaded, plan.threads)
+        self._batcher = Batcher(self._compute, metrics, plan.rules, max_queue_rows=settings.max_queue_rows)
         sequence = self.settings.sequence
         self._stepper = (
             Stepper(

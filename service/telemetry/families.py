@@ -19,9 +19,9 @@ SECONDS = (
 """Bounds of the latency buckets: a small model answers in a fraction of a millisecond."""
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
-CUTS = ("full", "shape", "idle", "delay", "deadline")
-"""Why a batch has no more rows: it is full; those who wait have inputs of other shapes; nobody else waits; the delay is
-over; its first request is in a hurry."""
+CUTS = ("full", "share", "shape", "idle", "delay", "deadline")
+"""Why a batch has no more rows: it is full; the rest is for runs beside it; those who wait have inputs of other shapes;
+nobody else waits; the delay is over; its first request is in a hurry."""
 
 AnyMetric = Counter | Gauge | Histogram | TallyCounter | TallyHistogram
 OneMetric = TypeVar("OneMetric", bound=AnyMetric)

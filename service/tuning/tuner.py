@@ -14,7 +14,7 @@ from service.errors import InferenceError, ServiceError
 from service.loader import Loader
 from service.models.loading import LoadedModel
 from service.models.model_settings import ModelSettings
-from service.models.pace import is_short
+from service.models.pace import ENOUGH_PICTURES, are_pictures, is_short
 from service.settings import Settings
 from service.tuning.choosing import Choice, choose, common_rows
 from service.tuning.exploring import Explorer
@@ -160,15 +160,14 @@ class Tuner:
         """What the server does with the model as it is, under full load."""
         threads, instances = self._loader.threads(settings), settings.instances or 1
         model, cores = models[threads], self._settings.compute_threads
+        device = model.backend.device
         rows = self._settings.max_batch_size if model.graph.max_batch is None else self._sizes_of(model)[-1]
-        if (
-            settings.threads is None
-            and threads > 1
-            and model.backend.device.kind == "cpu"
-            and is_short(model.row_seconds)
-        ):
+        if settings.threads is None and threads > 1 and device.kind == "cpu" and is_short(model.row_seconds):
             # It takes a core for each run, and runs full batches side by side.
             threads, instances = 1, max(instances, cores if model.graph.max_batch != 0 else 1)
+        elif are_pictures(model.row_seconds, device, model.graph):
+            # So does this one where it has much to do, with smaller batches.
+            threads, instances, rows = 1, instances + threads - 1, min(rows, ENOUGH_PICTURES)
         return Trial(Combination(threads, instances), rows)
 
     def _sizes_of(self, model: LoadedModel) -> tuple[int, ...]:

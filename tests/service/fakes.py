@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from service.backend.contract import Tensors
 from service.batching.batcher import Batcher
+from service.batching.rules import BatchRules
 from service.batching.runs import Computed
 from service.batching.waiting_line import stack
 from service.errors import OutOfMemoryError
@@ -70,28 +72,14 @@ class FakeCompute:
 class Bench:
     """A batcher on a fake backend."""
 
-    def __init__(
-        self,
-        *,
-        max_batch_rows: int = 8,
-        max_queue_rows: int = 64,
-        max_delay_seconds: float = 0.0,
-        max_runs: int = 1,
-        spare_runs: int = 0,
-    ) -> None:
+    def __init__(self, *, max_batch_rows: int = 8, max_queue_rows: int = 64, **rules: Any) -> None:
+        """`rules` are the other ones of `BatchRules`."""
         self.metrics = Metrics()
-        self.compute = FakeCompute(max_runs + spare_runs)
+        cut = BatchRules(max_rows=max_batch_rows, **rules)
+        self.compute = FakeCompute(cut.runs + cut.spare_runs)
         metrics = self.metrics.for_model("fake", 1)
         self.statistics = metrics.statistics
-        self.batcher = Batcher(
-            self.compute,
-            metrics,
-            max_batch_rows=max_batch_rows,
-            max_queue_rows=max_queue_rows,
-            max_delay_seconds=max_delay_seconds,
-            max_runs=max_runs,
-            spare_runs=spare_runs,
-        )
+        self.batcher = Batcher(self.compute, metrics, cut, max_queue_rows=max_queue_rows)
 
     def ask(
         self,

@@ -296,7 +296,7 @@ async def test_a_row_that_does_not_fit_into_memory_fails_alone_and_the_rest_goes
 
 
 async def test_several_runs_at_a_time_share_one_line() -> None:
-    bench = Bench(max_batch_rows=2, max_runs=3)
+    bench = Bench(max_batch_rows=2, runs=3)
     bench.compute.hold()
     tasks = [bench.ask(value) for value in range(8)]
     await settle()
@@ -319,8 +319,51 @@ async def test_spare_runs_take_full_batches_only() -> None:
     assert [firsts(answer) for answer in await asyncio.gather(busy, first, *others)] == [[0], [1], [2], [3]]
 
 
+async def test_where_shares_are_taken_the_rest_is_for_the_runs_beside() -> None:
+    bench = Bench(max_batch_rows=4, runs=2, shares=4)
+    busy = await bench.occupy()
+    tasks = [bench.ask(value) for value in range(1, 10)]
+    await settle()
+    assert bench.compute.batches == [[0], [1, 2, 3]], "a quarter of nine rows, rounded up"
+    assert bench.count("batches_total", reason="share") == 1
+    bench.compute.release()
+    assert [firsts(answer) for answer in await asyncio.gather(busy, *tasks)] == [[value] for value in range(10)]
+    assert [len(batch) for batch in bench.compute.batches[2:]] == [2, 1, 1, 1, 1]
+
+
+async def test_a_row_waits_for_a_lone_run_that_is_nearly_over() -> None:
+    bench = Bench(runs=2, lone_row_seconds=1e3)
+    busy = await bench.occupy()
+    early = bench.ask(1)
+    await settle()
+    assert bench.compute.batches == [[0], [1]], "it had just begun"
+    bench.compute.release()
+    await asyncio.gather(busy, early)
+
+    bench = Bench(runs=2, lone_row_seconds=1.0)
+    busy = await bench.occupy()
+    await asyncio.sleep(0.6)
+    late = bench.ask(1)
+    await settle()
+    assert bench.compute.batches == [[0]]
+    bench.compute.release()
+    assert firsts(await late) == [1]
+    await busy
+
+
+async def test_a_lone_run_that_takes_longer_than_expected_is_not_waited_for() -> None:
+    bench = Bench(runs=2, lone_row_seconds=0.02)
+    busy = await bench.occupy()
+    await asyncio.sleep(0.015)
+    late = bench.ask(1)
+    await asyncio.sleep(0.05)
+    assert bench.compute.batches == [[0], [1]]
+    bench.compute.release()
+    await asyncio.gather(busy, late)
+
+
 async def test_a_request_over_several_runs_comes_back_in_order() -> None:
-    bench = Bench(max_batch_rows=2, max_runs=3)
+    bench = Bench(max_batch_rows=2, runs=3)
     values = [float(value) for value in range(20)]
     assert firsts(await bench.ask(*values)) == values
 

@@ -66,18 +66,21 @@ events = st.one_of(
     st.builds(Memory, st.sampled_from([0, 1, 2, 3, 100])),
     st.builds(Pause, st.integers(0, 6)),
 )
+rules = st.sampled_from(
+    [{}, {"runs": 3}, {"spare_runs": 2}, {"runs": 2, "shares": 4}, {"runs": 2, "shares": 4, "lone_row_seconds": 0.01}]
+)
 endings = st.sampled_from([Close(0.0), Close(0.001), Close(1.0)])
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(events, max_size=30), endings, st.sampled_from([0.0, 0.001]), st.sampled_from([(1, 0), (3, 0), (1, 2)]))
-def test_any_order_of_events(script: list[Any], ending: Close, max_delay: float, runs: tuple[int, int]) -> None:
-    asyncio.run(asyncio.wait_for(_play(script, ending, max_delay, *runs), 10))
+@given(st.lists(events, max_size=30), endings, st.sampled_from([0.0, 0.001]), rules)
+def test_any_order_of_events(script: list[Any], ending: Close, max_delay: float, rules: dict[str, Any]) -> None:
+    asyncio.run(asyncio.wait_for(_play(script, ending, max_delay, rules), 10))
 
 
-async def _play(script: list[Any], ending: Close, max_delay: float, max_runs: int, spare_runs: int) -> None:
+async def _play(script: list[Any], ending: Close, max_delay: float, rules: dict[str, Any]) -> None:
     limits = {"max_batch_rows": MAX_BATCH, "max_queue_rows": MAX_QUEUE}
-    bench = Bench(**limits, max_delay_seconds=max_delay, max_runs=max_runs, spare_runs=spare_runs)
+    bench = Bench(**limits, max_delay_seconds=max_delay, **rules)
     asked: list[tuple[Ask, list[float], Answer]] = []
     for event in script:
         match event:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from service.backend.contract import DTYPES, Signature, Tensors, TensorSpec
 from service.batching.batcher import Batcher
+from service.batching.rules import BatchRules
 from service.batching.runs import Computed
 from service.batching.waiting_line import stack
 from service.errors import (
@@ -82,7 +83,7 @@ class Sequences:
         self.metrics = Metrics()
         self.compute = PoisonedCompute()
         metrics = self.metrics.for_model("fake", 1)
-        self.batcher = Batcher(self.compute, metrics, max_batch_rows=MAX_BATCH, max_queue_rows=16)
+        self.batcher = Batcher(self.compute, metrics, BatchRules(max_rows=MAX_BATCH), max_queue_rows=16)
         self.stepper = Stepper(
             *("fake", SEQUENCE, GRAPH, self.batcher, metrics), max_sequences=MAX_SEQUENCES, idle_seconds=idle_seconds
         )

@@ -1,0 +1,43 @@
+"""How the runs of a model share the cores of the machine, and the rows that wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from service.batching.rules import BatchRules
+from service.models.loading import LoadedModel
+from service.models.pace import are_pictures
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a `Batcher` is told, and what its runs need."""
+
+    rules: BatchRules
+    threads: int
+    """That runs are called in."""
+
+
+def make_plan(loaded: LoadedModel, *, runs: int, cores: int, delay_seconds: float) -> Plan:
+    """Plan the runs of a model.
+
+    - A small model has a core for each run, and what the other cores do are full batches: those cost it less for a row.
+    - Of pictures a run beside another takes one core, and a batch no more than a share: the rest is for the next run.
+    - Any other model, and a GPU, does one batch after the other, of all that waits.
+
+    Args:
+        loaded: the model.
+        runs: at a time, as an operator set it.
+        cores: for all runs.
+        delay_seconds: how long requests wait for others to share their batch, as an operator set it.
+    """
+    rules = BatchRules(max_rows=loaded.run_rows, runs=runs, max_delay_seconds=delay_seconds)
+    if loaded.frugal and rules.max_rows:
+        spare = max(cores - runs, 0)
+        # One full batch more lies ready for the thread that ends first: the loop may be busy then.
+        return Plan(replace(rules, spare_runs=spare + 1 if spare else 0), runs + spare)
+    if are_pictures(loaded.row_seconds, loaded.backend.device, loaded.graph):
+        runs += loaded.threads - 1
+        shares = 1 if delay_seconds else 2 * runs
+        return Plan(replace(rules, runs=runs, shares=shares, lone_row_seconds=loaded.row_seconds), runs)
+    return Plan(rules, runs)
