@@ -23,6 +23,7 @@ from training.evaluation.attribution import class_activation
 from training.export.gate import BATCH_SIZES, check_parity
 from training.export.image import export_image_classifier, gate_batches, torch_run
 from training.export.pixel_rows import normalise_rows
+from training.export.quantize import quantize_int8
 from training.models.backbones import Backbone, Preprocessing, make_backbone
 from training.models.image import ImageClassifier
 from training.models.published import PooledHead, PublishedClassifier, TestTimeViews
@@ -190,3 +191,16 @@ def test_a_graph_that_begins_otherwise_is_left_alone() -> None:
     graph.initializer.append(numpy_helper.from_array(np.full(3, 2, np.float32), "two"))
     model = helper.make_model(graph)
     assert [node.op_type for node in normalise_rows(model).graph.node] == ["Mul"]
+
+
+def test_logits_in_int8_are_not_rounded_to_8_bits() -> None:
+    torch.manual_seed(0)
+    backbone = make_backbone("small_cnn", 3, scratch=True)
+    graph = export_image_classifier(
+        PublishedClassifier(ImageClassifier(backbone)).eval(), backbone.preprocessing.resize
+    )
+    size = backbone.preprocessing.resize.height_px
+    pixels = np.random.default_rng(0).integers(0, 256, (400, size, size, 3), np.uint8)
+    int8 = quantize_int8(graph, [{"image": pixels[:8]}], float_convolutions=0)
+    logits = make_run(open_session(int8))({"image": pixels})["logits"]
+    assert len(np.unique(logits)) > 256
