@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from zoo.card import Card
 from zoo.errors import RepositoryError
@@ -69,19 +72,20 @@ def scan(repository: Path) -> Scan:
     """
     versions: list[ModelVersion] = []
     problems: list[Problem] = []
-    for folder in _visible_folders(repository):
-        if not _NAME.fullmatch(folder.name):
-            problems.append(Problem(folder.name, None, "the folder's name cannot name a model"))
-            continue
-        found = [entry for entry in _visible_folders(folder) if _VERSION.fullmatch(entry.name)]
-        if not found:
-            problems.append(Problem(folder.name, None, "no version folder: expected <model>/<version>/model.onnx"))
-        for entry in sorted(found, key=lambda entry: int(entry.name)):
-            path, version = entry / MODEL_FILE, int(entry.name)
-            if path.is_file():
-                versions.append(ModelVersion(folder.name, version, path))
-            else:
-                problems.append(Problem(folder.name, version, f"no file {MODEL_FILE} in {entry}"))
+    with _readable(repository):
+        for folder in _visible_folders(repository):
+            if not _NAME.fullmatch(folder.name):
+                problems.append(Problem(folder.name, None, "the folder's name cannot name a model"))
+                continue
+            found = _version_folders(folder)
+            if not found:
+                problems.append(Problem(folder.name, None, "no version folder: expected <model>/<version>/model.onnx"))
+            for entry in found:
+                path, version = entry / MODEL_FILE, int(entry.name)
+                if path.is_file():
+                    versions.append(ModelVersion(folder.name, version, path))
+                else:
+                    problems.append(Problem(folder.name, version, f"no file {MODEL_FILE} in {entry}"))
     return Scan(tuple(versions), tuple(problems))
 
 
@@ -95,10 +99,10 @@ def find_model(path: Path) -> Path:
         return path
     if (path / MODEL_FILE).is_file():
         return path / MODEL_FILE
-    versions = [entry for entry in _visible_folders(path) if _VERSION.fullmatch(entry.name)]
-    for version in sorted(versions, key=lambda entry: int(entry.name), reverse=True):
-        if (version / MODEL_FILE).is_file():
-            return version / MODEL_FILE
+    with _readable(path):
+        for version in reversed(_version_folders(path)):
+            if (version / MODEL_FILE).is_file():
+                return version / MODEL_FILE
     raise RepositoryError(f"{path} holds no model; give a {MODEL_FILE}, or the folder of a model or of its version")
 
 
@@ -116,42 +120,67 @@ def publish(onnx_bytes: bytes, card: Card, repository: Path, name: str, version:
         RepositoryError: the name is not usable, or the version exists.
     """
     model = repository / check_name(name)
+    if version is not None:
+        _check_new(model, version)
     model.mkdir(parents=True, exist_ok=True)
-    number = _next_version(model) if version is None else version
-    destination = model / str(number)
-    if number < 1 or destination.exists():
-        reason = "is not a positive integer" if number < 1 else f"exists already in {model}"
-        raise RepositoryError(f"version {number} {reason}; leave the version out to get the next one")
-    aside = model / f".{number}.{os.getpid()}.tmp"
+    aside = model / f".{uuid4().hex}.tmp"  # nobody else's; containers that share a volume share process ids, too
     try:
         aside.mkdir()
         write_model(onnx_bytes, card, aside / MODEL_FILE)
-        _rename_to_new(aside, destination)
+        _sync_folder(aside)
+        destination = _rename_to_version(aside, model, version)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     _sync_folder(model)
-    return ModelVersion(name, number, destination / MODEL_FILE)
+    return ModelVersion(name, int(destination.name), destination / MODEL_FILE)
 
 
-def _rename_to_new(aside: Path, destination: Path) -> None:
-    try:
-        aside.rename(destination)  # fails where another publisher was first: its folder is not empty
-    except OSError as exc:
-        if not destination.exists():
-            raise
-        raise RepositoryError(f"{destination} was published by somebody else meanwhile; publish again") from exc
+def _check_new(model: Path, version: int) -> None:
+    exists = (model / str(version)).exists()
+    if exists or not _VERSION.fullmatch(str(version)):
+        reason = f"exists already in {model}" if exists else "is not a positive integer of at most 18 digits"
+        raise RepositoryError(f"version {version} {reason}; leave the version out to get the next one")
+
+
+def _rename_to_version(aside: Path, model: Path, version: int | None) -> Path:
+    """Give a finished folder its number: the one that was asked for, or the next that no other publisher takes."""
+    while True:
+        destination = model / str(_next_version(model) if version is None else version)
+        try:
+            return aside.rename(destination)  # fails where another publisher was first: its folder is not empty
+        except OSError as exc:
+            if not destination.exists():
+                raise
+            if version is not None:
+                text = f"{destination} was published by somebody else meanwhile; publish again"
+                raise RepositoryError(text) from exc
 
 
 def _next_version(model: Path) -> int:
-    return max((int(entry.name) for entry in model.iterdir() if _VERSION.fullmatch(entry.name)), default=0) + 1
+    highest = max((int(entry.name) for entry in model.iterdir() if _VERSION.fullmatch(entry.name)), default=0)
+    if not _VERSION.fullmatch(str(highest + 1)):
+        raise RepositoryError(f"{model} has version {highest}, the highest there can be; publish under another name")
+    return highest + 1
+
+
+def _version_folders(model: Path) -> list[Path]:
+    """The folders of a model that have a version's name, by number."""
+    found = [entry for entry in _visible_folders(model) if _VERSION.fullmatch(entry.name)]
+    return sorted(found, key=lambda entry: int(entry.name))
 
 
 def _visible_folders(folder: Path) -> list[Path]:
+    return [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith((".", "__")) and entry.is_dir()]
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Translate what the file system says to one who may not look, or where there is nothing."""
     try:
-        entries = sorted(folder.iterdir())
+        yield
     except OSError as exc:
-        raise RepositoryError(f"{folder} cannot be read as a model repository: {exc.strerror}") from exc
-    return [entry for entry in entries if entry.is_dir() and not entry.name.startswith((".", "__"))]
+        text = f"{exc.filename or folder} cannot be read as a model repository: {exc.strerror}"
+        raise RepositoryError(text) from exc
 
 
 def _sync_folder(folder: Path) -> None:

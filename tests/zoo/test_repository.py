@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from tests.cards import image_card
 from tests.graphs import image_graph
 from zoo.errors import RepositoryError
 from zoo.package import read_card
-from zoo.repository import publish, scan
+from zoo.repository import find_model, publish, scan
 
 
 def publish_one(repository: Path, name: str = "shades", version: int | None = None) -> int:
@@ -65,6 +67,49 @@ def test_what_is_no_version_is_a_problem_or_ignored(tmp_path: Path) -> None:
 def test_a_repository_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(RepositoryError, match="nowhere cannot be read as a model repository: No such file"):
         scan(tmp_path / "nowhere")
+
+
+def test_a_folder_that_may_not_be_searched_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish_one(tmp_path)
+
+    def forbidden(self: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "is_dir", forbidden)  # chmod would not keep root out
+    with pytest.raises(RepositoryError, match="shades cannot be read as a model repository: Permission denied"):
+        scan(tmp_path)
+    with pytest.raises(RepositoryError, match="1 cannot be read as a model repository: Permission denied"):
+        find_model(tmp_path / "shades")
+
+
+def test_publishers_at_once_get_a_version_each(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        versions = list(pool.map(lambda _: publish_one(tmp_path), range(16)))
+    assert sorted(versions) == list(range(1, 17))
+    assert sorted(int(entry.name) for entry in (tmp_path / "shades").iterdir()) == list(range(1, 17))
+
+
+def test_publishers_of_one_number_do_not_hurt_each_other(tmp_path: Path) -> None:
+    def publish_first(_: int) -> str:
+        try:
+            return str(publish_one(tmp_path, version=1))
+        except RepositoryError as exc:
+            return str(exc)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(publish_first, range(8)))
+    assert answers.count("1") == 1
+    assert all("exists already" in answer or "by somebody else" in answer for answer in answers if answer != "1")
+    assert [entry.name for entry in (tmp_path / "shades").iterdir()] == ["1"]
+    assert read_card(tmp_path / "shades" / "1" / "model.onnx") == image_card()
+
+
+def test_the_highest_version_is_the_last(tmp_path: Path) -> None:
+    publish_one(tmp_path, version=10**18 - 1)
+    with pytest.raises(RepositoryError, match="the highest there can be"):
+        publish_one(tmp_path)
+    with pytest.raises(RepositoryError, match="at most 18 digits"):
+        publish_one(tmp_path, version=10**18)
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
