@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -84,7 +84,7 @@ def verify(
         except ZooError as exc:
             result, style, failed = str(exc), "red", failed + 1
         console.print(f"[{style}]{escape(f'{chosen.name} {chosen.version}')}[/]: {escape(result)}", soft_wrap=True)
-    problems = scan(repository).problems if model is None else ()
+    problems = scan(repository).problems if model is None and version is None else ()
     for problem in problems:
         console.print(f"[red]{escape(problem.name)}[/]: {escape(problem.reason)}", soft_wrap=True)
     if failed or problems:
@@ -129,13 +129,18 @@ def _verify(chosen: ModelVersion) -> str:
 
 
 def _choose(repository: Path, model: str | None, version: int | None) -> list[ModelVersion]:
-    versions = scan(repository).versions
-    chosen = [item for item in versions if (model is None or item.name == model) and version in (None, item.version)]
-    if not chosen and model is not None:
-        there = ", ".join(f"{item.name} {item.version}" for item in versions) or "nothing"
-        wanted = model if version is None else f"{model} version {version}"
-        raise RepositoryError(f"no model {wanted} in {repository}; it has {there}")
-    return chosen
+    """The versions that are meant, at least one; all that can be used, where none is named."""
+    found = scan(repository)
+    chosen = [item for item in found.versions if model in (None, item.name) and version in (None, item.version)]
+    if chosen or (model is None and version is None and found.problems):
+        return chosen
+    for problem in found.problems:
+        if problem.name == model and version in (None, problem.version):
+            raise RepositoryError(f"{model} cannot be used: {problem.reason}")
+    there = ", ".join(f"{item.name} {item.version}" for item in found.versions) or "nothing"
+    wanted = "model" if model is None else f"model {model}"
+    wanted += "" if version is None else f" version {version}"
+    raise RepositoryError(f"no {wanted} in {repository}; it has {there}")
 
 
 def _list_row(version: ModelVersion) -> dict[str, object]:
@@ -241,8 +246,14 @@ def main() -> None:
     try:
         app()
     except ZooError as exc:
-        errors.print(f"[red]error:[/] {escape(str(exc))}", soft_wrap=True)
-        raise SystemExit(2) from exc
+        _fail(str(exc))
+    except OSError as exc:  # the disk of the output is full, or a file went away while it was looked at
+        _fail(f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc.strerror))
+
+
+def _fail(error: str) -> NoReturn:
+    errors.print(f"[red]error:[/] {escape(error)}", soft_wrap=True)
+    raise SystemExit(2)
 
 
 if __name__ == "__main__":

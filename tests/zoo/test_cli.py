@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,3 +104,25 @@ def test_a_repository_that_is_not_there_is_one_line(tmp_path: Path, zoo) -> None
     assert code == 2
     assert err.startswith("error: ")
     assert err.count("\n") == 1
+
+
+def test_a_model_that_cannot_be_used_is_named_with_the_reason(repository: Path, zoo) -> None:  # type: ignore[no-untyped-def]
+    (repository / "half" / "1").mkdir(parents=True)
+    for command in ("show", "verify"):
+        code, out, err = zoo(command, "half", "-r", repository)
+        assert (code, out) == (2, "")
+        assert f"half cannot be used: no file model.onnx in {repository}/half/1" in err
+
+
+def test_nothing_to_verify_is_no_success(repository: Path, tmp_path_factory: pytest.TempPathFactory, zoo) -> None:  # type: ignore[no-untyped-def]
+    empty = tmp_path_factory.mktemp("empty")
+    assert zoo("verify", "-r", empty)[::2] == (2, f"error: no model in {empty}; it has nothing\n")
+    code, _, err = zoo("verify", "--version", 7, "-r", repository)
+    assert code == 2
+    assert "no model version 7 in" in err
+
+
+def test_a_full_disk_behind_the_output_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run([sys.executable, "-m", "zoo", "list"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (result.returncode, result.stderr) == (2, "error: No space left on device\n")
