@@ -63,8 +63,11 @@ class Settings(BaseSettings):
     Several serve small models faster, as their runs do not gain by a second core; one answers a lone request sooner."""
     refuse_nan: bool = False
     """Whether a request of the tensor API whose output holds NaN fails; the typed API refuses that anyway."""
-    max_queue_rows: int = Field(default=1024, ge=1)
+    max_queue_rows: int = Field(default=16384, ge=1)
     """Rows that may wait for a model; a request that does not fit is refused with RESOURCE_EXHAUSTED."""
+    max_queue_seconds: float = Field(default=30, gt=0, le=86_400)
+    """How long the rows that wait for a model may take, as fast as it answered lately. A request that would have them
+    take longer is refused, too, but never one that comes when nobody waits."""
     max_delay_ms: float = Field(default=0, ge=0, le=10_000)
     """How long a request may wait for others to share its batch while the model is free; 0: not at all, a batch is what
     has gathered during the run before."""

@@ -23,6 +23,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
 
@@ -53,6 +54,7 @@ class Batcher:
         rules: BatchRules,
         *,
         max_queue_rows: int,
+        max_queue_seconds: float = math.inf,
     ) -> None:
         """Start to work.
 
@@ -61,16 +63,18 @@ class Batcher:
             metrics: counts what happens.
             rules: how batches are cut.
             max_queue_rows: rows that may wait, those not decoded yet included.
+            max_queue_seconds: that those may take; a request that comes when nobody waits is let in in any case.
         """
         assert max_queue_rows >= 1, "the settings check this"
         self._metrics = metrics
         self._batched = rules.max_rows > 0
         self._line = WaitingLine()
-        self._runs = Runs(compute, self._line, metrics, max_batch_rows=rules.max_rows)
+        self._runs = Runs(compute, self._line, metrics, max_batch_rows=rules.max_rows, row_seconds=rules.row_seconds)
         self._door = Door(
             self._line,
             metrics,
             max_rows=max_queue_rows,
+            max_seconds=max_queue_seconds,
             seconds_per_row=lambda: self._runs.seconds_per_row / (rules.runs + rules.spare_runs),
         )
         self._workers = Workers(self._line, self._door, self._runs, metrics, rules, failed=self._fail)

@@ -1,4 +1,5 @@
-"""The door of a batcher: as many rows may wait as there is room for, those that are still being decoded included."""
+"""The door of a batcher: as many rows may wait as there is room and time for, those that are still being decoded
+included."""
 
 from __future__ import annotations
 
@@ -34,7 +35,13 @@ class Door:
     """Lets requests in, and knows who is here. Belongs to one event loop."""
 
     def __init__(
-        self, line: WaitingLine, metrics: ModelMetrics, *, max_rows: int, seconds_per_row: Callable[[], float]
+        self,
+        line: WaitingLine,
+        metrics: ModelMetrics,
+        *,
+        max_rows: int,
+        max_seconds: float,
+        seconds_per_row: Callable[[], float],
     ) -> None:
         """Let requests in.
 
@@ -42,11 +49,13 @@ class Door:
             line: of those whose inputs are ready.
             metrics: counts who is refused.
             max_rows: that may wait.
+            max_seconds: that those who wait may take.
             seconds_per_row: how fast the line moves, lately.
         """
         self._line = line
         self._metrics = metrics
         self._max_rows = max_rows
+        self._max_seconds = max_seconds
         self._seconds_per_row = seconds_per_row
         self._held_rows = 0
         self._empty = asyncio.Event()
@@ -70,9 +79,9 @@ class Door:
         """
         if self.refusal:
             raise self.refusal()
-        if self.waiting_rows + rows > self._max_rows:
+        if (wanted := self.waiting_rows + rows) > rows and wanted > (limit := self._limit()):
             self._metrics.rejected()
-            raise QueueFullError(rows, self.waiting_rows, self._max_rows, retry_seconds=self._retry_seconds())
+            raise QueueFullError(rows, self.waiting_rows, limit, retry_seconds=self._retry_seconds())
         seats = Seats(self, rows)
         self.seats.add(seats)
         self._empty.clear()
@@ -107,6 +116,10 @@ class Door:
         """Wait until nobody is here; new requests are still let in."""
         while self.seats:
             await self._empty.wait()
+
+    def _limit(self) -> int:
+        """Rows that may wait, as fast as they go now."""
+        return int(min(self._max_rows, self._max_seconds / self._seconds_per_row()))
 
     def _retry_seconds(self) -> float:
         """When there will be room again, as it goes now."""

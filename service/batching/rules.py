@@ -17,9 +17,10 @@ class BatchRules:
     """That may be under way beside those, of full batches only."""
     shares: int = 1
     """A batch takes one of so many parts of the rows that wait, a row at least: the rest is for the runs beside it."""
-    lone_row_seconds: float = 0.0
-    """What a row takes of a run that has the backend for itself, where runs slow each other down; 0: they do not. A row
-    that comes when such a run is nearly over waits for its end."""
+    row_seconds: float = 0.01
+    """What a row takes of a run that has the backend for itself, as far as one knows before the first run."""
+    gives_way: bool = False
+    """Whether runs slow each other down: a row that comes when a lone run is nearly over waits for its end."""
     max_delay_seconds: float = 0.0
     """How long the first request of a batch may wait for more, while the backend is free."""
 

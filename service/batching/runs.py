@@ -40,15 +40,17 @@ RECOVERY_RUNS = 100
 class Runs:
     """The runs of one model, any number at a time."""
 
-    def __init__(self, compute: Compute, line: WaitingLine, metrics: ModelMetrics, *, max_batch_rows: int) -> None:
-        """Take what runs batches, and the line that what fails is taken from; `max_batch_rows` as `Batcher`."""
+    def __init__(
+        self, compute: Compute, line: WaitingLine, metrics: ModelMetrics, *, max_batch_rows: int, row_seconds: float
+    ) -> None:
+        """Take what runs batches, the line that what fails is taken from, and two of the `BatchRules`."""
         self._compute = compute
         self._line = line
         self._metrics = metrics
         self._max_batch_rows = max_batch_rows
         self.room = max_batch_rows or 1
         """Rows that a run may have now: fewer for a while, after one needed more memory than there was."""
-        self.seconds_per_row = 0.01
+        self.seconds_per_row = row_seconds
         """What a row takes, lately."""
         self._good_runs = 0
 

@@ -100,7 +100,7 @@ class Workers:
 
     async def _give_way(self) -> None:
         """Wait for a run that has the backend for itself and is nearly over: whoever is next has it for itself, too."""
-        half = self._rules.lone_row_seconds / 2
+        half = self._rules.row_seconds / 2
         while 0 < self._line.rows * (self._lone_end - _now()) < half:
             await self._sleep_until(self._lone_end)
 
@@ -120,7 +120,8 @@ class Workers:
             self._arrival.set()
         now, rows = _now(), sum(item.rows for item in batch)
         self._note(batch, rows, room, now)
-        self._lone_end = 0.0 if self._running else now + rows * self._rules.lone_row_seconds
+        alone = self._rules.gives_way and not self._running
+        self._lone_end = now + rows * self._rules.row_seconds if alone else 0.0
         self._running += 1
         try:
             await self._runs.run(batch)

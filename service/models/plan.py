@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from service.batching.rules import BatchRules
@@ -32,6 +33,8 @@ def make_plan(loaded: LoadedModel, *, runs: int, cores: int, delay_seconds: floa
         delay_seconds: how long requests wait for others to share their batch, as an operator set it.
     """
     rules = BatchRules(max_rows=loaded.run_rows, runs=runs, max_delay_seconds=delay_seconds)
+    if math.isfinite(loaded.row_seconds):
+        rules = replace(rules, row_seconds=loaded.row_seconds)
     if loaded.frugal and rules.max_rows:
         spare = max(cores - runs, 0)
         # One full batch more lies ready for the thread that ends first: the loop may be busy then.
@@ -39,5 +42,5 @@ def make_plan(loaded: LoadedModel, *, runs: int, cores: int, delay_seconds: floa
     if are_pictures(loaded.row_seconds, loaded.backend.device, loaded.graph):
         runs += loaded.threads - 1
         shares = 1 if delay_seconds else 2 * runs
-        return Plan(replace(rules, runs=runs, shares=shares, lone_row_seconds=loaded.row_seconds), runs)
+        return Plan(replace(rules, runs=runs, shares=shares, gives_way=True), runs)
     return Plan(rules, runs)

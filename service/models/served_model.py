@@ -102,7 +102,13 @@ class ServedModel:
             delay_seconds=self.max_delay_seconds,
         )
         self._runner = Runner(f"run-{name}-{version}", loaded, plan.threads)
-        self._batcher = Batcher(self._compute, metrics, plan.rules, max_queue_rows=settings.max_queue_rows)
+        self._batcher = Batcher(
+            self._compute,
+            metrics,
+            plan.rules,
+            max_queue_rows=settings.max_queue_rows,
+            max_queue_seconds=settings.max_queue_seconds,
+        )
         sequence = self.settings.sequence
         self._stepper = (
             Stepper(

@@ -20,8 +20,6 @@ from zoo import BUNDLED
 from zoo.package import read_card
 from zoo.repository import scan
 
-ROOM = ("--max-queue-rows", "8192")
-"""64 callers with 32 items each are more than the default lets wait."""
 BATCH_ROWS = 8
 """What every model runs as one batch, be it as slow as it may."""
 
@@ -29,7 +27,7 @@ BATCH_ROWS = 8
 @contextmanager
 def menagerie(repository: Path, flags: Sequence[str] = ()) -> Iterator[Running]:
     """A server whose models are ready."""
-    with running("--repository", str(repository), *ROOM, *flags) as server:
+    with running("--repository", str(repository), *flags) as server:
         try:
             address = server.wait_for(r"serving gRPC on (\S+), metrics on (\S+)")
             server.wait_for("models ready")

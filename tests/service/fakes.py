@@ -72,14 +72,17 @@ class FakeCompute:
 class Bench:
     """A batcher on a fake backend."""
 
-    def __init__(self, *, max_batch_rows: int = 8, max_queue_rows: int = 64, **rules: Any) -> None:
+    def __init__(
+        self, *, max_batch_rows: int = 8, max_queue_rows: int = 64, max_queue_seconds: float = 1e6, **rules: Any
+    ) -> None:
         """`rules` are the other ones of `BatchRules`."""
         self.metrics = Metrics()
         cut = BatchRules(max_rows=max_batch_rows, **rules)
         self.compute = FakeCompute(cut.runs + cut.spare_runs)
         metrics = self.metrics.for_model("fake", 1)
         self.statistics = metrics.statistics
-        self.batcher = Batcher(self.compute, metrics, cut, max_queue_rows=max_queue_rows)
+        limits = {"max_queue_rows": max_queue_rows, "max_queue_seconds": max_queue_seconds}
+        self.batcher = Batcher(self.compute, metrics, cut, **limits)
 
     def ask(
         self,

@@ -109,6 +109,26 @@ async def test_a_full_queue_refuses_at_the_door_and_says_when_to_come_back() -> 
     await asyncio.gather(busy, waiting)
 
 
+async def test_what_waits_may_take_so_long_and_no_longer() -> None:
+    bench = Bench(max_queue_rows=1000, max_queue_seconds=2.0, row_seconds=0.5)
+    busy = await bench.occupy()
+    many = bench.ask(*range(1, 11))
+    await settle()
+    with pytest.raises(QueueFullError, match=r"10 items wait, 1 more would pass the limit of 4"):
+        await bench.ask(1)
+    bench.compute.release()
+    assert len(firsts(await many)) == 10, "let in, since nobody waited"
+    await busy
+    for _ in range(60):
+        await bench.ask(1)
+    busy = await bench.occupy()
+    more = [bench.ask(*range(8)) for _ in range(10)]
+    await settle()
+    assert bench.count("rejected_requests_total") == 1, "runs have turned out to be quick"
+    bench.compute.release()
+    await asyncio.gather(busy, *more)
+
+
 async def test_seats_are_held_while_inputs_are_being_decoded() -> None:
     bench = Bench(max_queue_rows=4)
     with bench.batcher.hold(4):
@@ -332,7 +352,7 @@ async def test_where_shares_are_taken_the_rest_is_for_the_runs_beside() -> None:
 
 
 async def test_a_row_waits_for_a_lone_run_that_is_nearly_over() -> None:
-    bench = Bench(runs=2, lone_row_seconds=1e3)
+    bench = Bench(runs=2, gives_way=True, row_seconds=1e3)
     busy = await bench.occupy()
     early = bench.ask(1)
     await settle()
@@ -340,7 +360,7 @@ async def test_a_row_waits_for_a_lone_run_that_is_nearly_over() -> None:
     bench.compute.release()
     await asyncio.gather(busy, early)
 
-    bench = Bench(runs=2, lone_row_seconds=1.0)
+    bench = Bench(runs=2, gives_way=True, row_seconds=1.0)
     busy = await bench.occupy()
     await asyncio.sleep(0.6)
     late = bench.ask(1)
@@ -352,7 +372,7 @@ async def test_a_row_waits_for_a_lone_run_that_is_nearly_over() -> None:
 
 
 async def test_a_lone_run_that_takes_longer_than_expected_is_not_waited_for() -> None:
-    bench = Bench(runs=2, lone_row_seconds=0.02)
+    bench = Bench(runs=2, gives_way=True, row_seconds=0.02)
     busy = await bench.occupy()
     await asyncio.sleep(0.015)
     late = bench.ask(1)
