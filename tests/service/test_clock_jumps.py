@@ -29,7 +29,7 @@ from tests.service.calls import Calls, failure, infer_request, until
 from tests.service.conftest import Serve, add_plain
 from tests.service.plain_graphs import affine
 from tests.service.processes import running
-from tests.service.test_triton_repository import one, run, step
+from tests.service.steps import one, run, step
 from tests.service.triton_layout import ACCUMULATOR, add_model
 
 DAY = 86_400.0

@@ -17,7 +17,7 @@ from tests import cards, graphs
 from tests.service import stateful_graphs
 from tests.service.calls import Calls, failure, numbers, until
 from tests.service.conftest import Serve
-from tests.service.test_triton_repository import one, step
+from tests.service.steps import one, step
 from tests.service.triton_layout import ACCUMULATOR, add_model
 from zoo.repository import publish
 
