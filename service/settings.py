@@ -59,8 +59,8 @@ class Settings(BaseSettings):
     where a row is a picture: larger batches of those are no faster, and whoever comes next waits longer."""
     instances: int = Field(default=1, ge=1, le=64)
     """Runs of one model at a time, on one session, so that its weights are in memory once; each has its share of
-    --compute-threads. A model's instance_group counts instead.
-    Several serve small models faster, as their runs do not gain by a second core; one answers a lone request sooner."""
+    --compute-threads. A model's instance_group counts instead. With one, a lone request has all cores, and small models
+    and those for pictures still use them all where there is more to do; others may be faster with several, see tune."""
     refuse_nan: bool = False
     """Whether a request of the tensor API whose output holds NaN fails; the typed API refuses that anyway."""
     max_queue_rows: int = Field(default=16384, ge=1)
