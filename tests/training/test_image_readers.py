@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import pickle
 from collections import Counter
 from pathlib import Path
@@ -221,3 +222,15 @@ def test_a_class_without_a_readable_image_is_named(tmp_path: Path) -> None:
         path.write_bytes(b"broken")
     with pytest.raises(DataError, match="has no readable image of the class 'red'"):
         read_images(tmp_path, SMALL, skip_broken=True, console=Console(quiet=True))
+
+
+@pytest.mark.parametrize("odd", ["folder", "file"])
+def test_a_name_that_is_not_utf8_is_one_line(tmp_path: Path, odd: str) -> None:
+    write_pictures(tmp_path, 1, ("blue", "red"))
+    bad = os.fsdecode(b"\xb0\xed")
+    if odd == "folder":
+        (tmp_path / "red").rename(tmp_path / bad)
+    else:
+        (tmp_path / "red" / "000.jpg").rename(tmp_path / "red" / f"{bad}.jpg")
+    with pytest.raises(DataError, match=r"the name .*\\xb0\\xed.* is not UTF-8; rename it"):
+        find_images(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,14 +26,29 @@ def find_images(data: Path) -> ImageListing:
     """List the images of a data set; its form is told by its files.
 
     Raises:
-        DataError: it cannot be understood, or has fewer than two classes, or a class without images.
+        DataError: it cannot be understood, has fewer than two classes, a class without images, or a name that is not
+            UTF-8.
     """
     if not data.exists():
         raise DataError(f"there is no {data}; give a folder with one folder of images per class, or a table (.csv)")
     reader = next((read for fits, read in _READERS if fits(data)), read_folders)
     listing = reader(data)
+    _check_names(data, listing)
     used = {item.label for item in listing.items}
     if len(used) < 2:
         only = f"only the class {listing.classes[min(used)]!r}" if used else "no images"
         raise DataError(f"{data} has {only}; a classifier needs two classes at least")
     return listing
+
+
+def _check_names(data: Path, listing: ImageListing) -> None:
+    """Names go into tables, reports and the card, all of which are UTF-8."""
+    for name in (*listing.classes, *(item.name for item in listing.items)):
+        try:
+            name.encode()
+        except UnicodeEncodeError as exc:
+            shown = os.fsencode(name).decode(errors="backslashreplace")
+            raise DataError(
+                f"{data}: the name {shown} is not UTF-8; rename it, for example with: "
+                "convmv -f CP949 -t UTF-8 -r --notest"
+            ) from exc
