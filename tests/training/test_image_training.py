@@ -123,6 +123,7 @@ def test_finetune_changes_statistics_only_where_it_should(tmp_path: Path, pictur
     [
         (["--backbone", "resnet81", "--weights", "none", "--mode", "scratch"], "no backbone 'resnet81'; did you mean"),
         (["--weights", "none", "--mode", "freeze"], "--mode freeze trains only the head"),
+        (["--weights", "none", "--mode", "finetune"], "--mode finetune begins with trained weights"),
         (["--mode", "scratch"], "pass --weights none"),
         (["--weights", "nowhere.pth"], "there is no weights file nowhere.pth"),
         (["--epochs", "0"], "--epochs: Input should be greater than or equal to 1 (got 0)"),

@@ -26,6 +26,11 @@ def load_backbone(settings: ImageSettings, classes: int) -> tuple[Backbone, Load
         TrainingError: the backbone or its weights cannot be had.
     """
     if settings.weights == "none":
+        if settings.mode == "finetune" and settings.from_model is None:
+            raise SettingsError(
+                "--mode finetune begins with trained weights; pass --weights pretrained or FILE, or --mode scratch for "
+                "random ones"
+            )
         if settings.mode == "freeze":
             raise SettingsError(
                 "--mode freeze trains only the head, so the backbone needs --weights pretrained or FILE"
