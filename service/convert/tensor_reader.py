@@ -36,6 +36,16 @@ _CONTENTS = {
     "BYTES": "bytes_contents",
 }
 """Where the values of a datatype stand; FP16 has no field and comes raw only."""
+_WIRE_DTYPES = {
+    "bool_contents": np.bool_,
+    "int_contents": np.int32,
+    "int64_contents": np.int64,
+    "uint_contents": np.uint32,
+    "uint64_contents": np.uint64,
+    "fp32_contents": np.float32,
+    "fp64_contents": np.float64,
+}
+"""What a field holds: numpy would guess float64 for integers of which one needs all 64 bits, and round them."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +153,7 @@ class Reader:
             raise InvalidTensorError(f"{self._field}.contents", text)
         if datatype == "BYTES":
             return self._decode(f"{self._field}.contents", values)
-        return self._narrow(f"{self._field}.contents", np.array(values)).reshape(self._shape)
+        return self._narrow(f"{self._field}.contents", np.array(values, _WIRE_DTYPES[field])).reshape(self._shape)
 
     def _check_fields(self, contents: InferTensorContents, wanted: str) -> None:
         for descriptor, _ in contents.ListFields():

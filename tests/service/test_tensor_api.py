@@ -60,6 +60,17 @@ async def test_typed_contents(calls: Calls) -> None:
     assert outputs["sum"].tolist() == [[10.5, -18.5]]
 
 
+async def test_typed_contents_keep_every_bit(serve: Serve, tmp_path: Path) -> None:
+    """Of numbers beyond an INT64 numpy makes floats, unless it is told what they are."""
+    add_plain(tmp_path, "large", plain_graphs.echo("UINT64"))
+    calls = await serve(tmp_path)
+    request = pb.ModelInferRequest(model_name="large")
+    values = [1, 2**64 - 1, 2**63 + 1, 0]
+    request.inputs.add(name="x", datatype="UINT64", shape=[2, 2]).contents.uint64_contents.extend(values)
+    outputs = numbers(await calls.inference.ModelInfer(request))
+    assert outputs["y"].ravel().tolist() == values
+
+
 async def test_outputs_come_in_the_order_of_the_request(calls: Calls) -> None:
     tensors = {"b": np.ones((1, 2), np.int64), "a": np.zeros((1, 2), np.float32)}
     outputs = numbers(await calls.inference.ModelInfer(infer_request("weighted-sum", tensors, ["difference", "sum"])))
