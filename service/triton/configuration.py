@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from google.protobuf import json_format, text_format
@@ -38,6 +39,8 @@ _MAX_INSTANCES = 64
 _GPU_MEMORY, THREADS = "gpu_mem_limit", "intra_op_thread_count"
 """The parameters that are honoured, by the names that Triton's ONNX Runtime backend has for them."""
 _MAX_THREADS = 256
+_NUMBER = re.compile(r"[0-9]{1,18}")
+"""More digits are no number that means anything, and of thousands Python makes none."""
 
 
 def read_config(folder: Path, override: str = "") -> tuple[ModelConfig, str] | None:
@@ -190,7 +193,7 @@ def _gpu_memory_bytes(config: ModelConfig) -> int | None:
     if _GPU_MEMORY not in config.parameters:
         return None
     text = config.parameters[_GPU_MEMORY].string_value
-    if not text.isdecimal() or not int(text):
+    if not (_NUMBER.fullmatch(text) and int(text)):
         raise PackageError(f"parameters[{_GPU_MEMORY}] is {text!r}; use a number of bytes")
     return int(text)
 
@@ -199,7 +202,7 @@ def _threads(config: ModelConfig) -> int | None:
     if THREADS not in config.parameters:
         return None
     text = config.parameters[THREADS].string_value
-    if not (text.isascii() and text.isdecimal()) or int(text) > _MAX_THREADS:
+    if not _NUMBER.fullmatch(text) or int(text) > _MAX_THREADS:
         raise PackageError(f"parameters[{THREADS}] is {text!r}; use 1 to {_MAX_THREADS}, or 0 for the server's choice")
     return int(text) or None
 

@@ -15,6 +15,14 @@ from tests.service.triton_layout import add_model
     ("config", "reason"),
     [
         ("max_batch_size: -1", "config.pbtxt: max_batch_size is -1"),
+        (
+            f'parameters {{ key: "intra_op_thread_count" value {{ string_value: "{"1" * 5000}" }} }}',
+            "use 1 to 256, or 0 for the server's choice",
+        ),
+        (
+            f'parameters {{ key: "gpu_mem_limit" value {{ string_value: "{"1" * 5000}" }} }}',
+            "use a number of bytes",
+        ),
         ("max_batchsize: 4", 'no field named "max_batchsize"'),
         ('backend: "python"', "config.pbtxt: backend 'python' is not supported; this server runs 'onnxruntime'"),
         ('name: "other"', "name is 'other', but the folder is 'model'; rename one of them"),
