@@ -12,6 +12,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from training.reports.fonts import fitting_fonts
+
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 h1 { margin-bottom: 0; } h2 { margin-top: 2.2rem; border-bottom: 1px solid #ccc; }
@@ -30,6 +32,7 @@ class Page:
     def __init__(self, title: str, subtitle: str = "") -> None:
         self.title = title
         self._parts = [f"<h1>{escape(title)}</h1>", f'<p class="note">{escape(subtitle)}</p>']
+        self._said = set[str]()
 
     def section(self, title: str, note: str = "") -> None:
         """Begin a section."""
@@ -55,8 +58,12 @@ class Page:
     def figure(self, figure: Figure) -> None:
         """Add a drawing."""
         file = io.BytesIO()
-        figure.savefig(file, format="png", dpi=110, bbox_inches="tight")
+        with fitting_fonts(figure) as fonts:
+            figure.savefig(file, format="png", dpi=110, bbox_inches="tight")
         self._parts.append(f'<img alt="" src="{_data(file.getvalue(), "image/png")}">')
+        if fonts.advice and fonts.advice not in self._said:
+            self._said.add(fonts.advice)
+            self._parts.append(f'<p class="note">{escape(fonts.advice)}</p>')
 
     def picture(self, encoded: bytes, caption: str) -> None:
         """Add a JPEG image with words below it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -15,6 +16,7 @@ from rich.table import Table
 from training.experiments.space import Dimension, Range
 from training.experiments.tasks import LOWER_IS_BETTER
 from training.experiments.tune import BEST_FILE, TRIALS_FILE, Search, Trial
+from training.reports.fonts import fitting_fonts
 from training.saying import say
 
 FIGURE_FILE = "search.png"
@@ -40,7 +42,9 @@ def print_search(search: Search, command: str, console: Console) -> None:
             number = f"{trial.number} (as given)" if as_given else str(trial.number)
             table.add_row(str(place), number, f"{trial.score:.4f}", str(len(trial.steps)), *values)
     console.print(table)
-    figure = draw_search(search, search.folder / FIGURE_FILE)
+    figure, advice = draw_search(search, search.folder / FIGURE_FILE)
+    if advice:
+        say(console, advice, "yellow")
     given_up = len(search.trials) - len(search.ranked)
     for line in (
         f"{len(search.trials)} trials, {given_up} given up early; {search.folder}/{TRIALS_FILE}; {figure}",
@@ -51,8 +55,9 @@ def print_search(search: Search, command: str, console: Console) -> None:
         say(console, line)
 
 
-def draw_search(search: Search, path: Path) -> Path:
-    """A PNG of the scores over the trials, and over each setting that was searched."""
+@rc_context({"text.parse_math": False})
+def draw_search(search: Search, path: Path) -> tuple[Path, str]:
+    """A PNG of the scores over the trials, and over each setting that was searched; and what its fonts lack."""
     columns = min(3, 1 + len(search.dimensions))
     rows = -(-(1 + len(search.dimensions)) // columns)
     figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout="constrained")
@@ -62,8 +67,9 @@ def draw_search(search: Search, path: Path) -> Path:
         _draw_dimension(search, dimension, axes)
     for axes in others[len(search.dimensions) :]:
         axes.set_axis_off()
-    figure.savefig(path, dpi=110)
-    return path
+    with fitting_fonts(figure) as fonts:
+        figure.savefig(path, dpi=110)
+    return path, fonts.advice
 
 
 def _draw_course(search: Search, axes: Axes) -> None:

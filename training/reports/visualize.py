@@ -10,7 +10,9 @@ from rich.console import Console
 
 from training.errors import BackboneError, DataError, SettingsError
 from training.pipelines.image.restore import restore_classifier
+from training.reports.fonts import find_fonts
 from training.reports.visuals import write_activation, write_feature_maps, write_kernels
+from training.saying import say
 from training.settings import VisualizeSettings
 from zoo.errors import InputError
 from zoo.image import prepare_image
@@ -44,6 +46,8 @@ def visualize(settings: VisualizeSettings, console: Console) -> list[Path]:
         raise SettingsError(f"--output {folder} cannot be made: {exc.strerror}") from exc
     if not write_kernels(classifier, folder / "kernels.png"):
         raise BackboneError(f"{backbone.name} has no convolution over RGB; only convolutional networks can be drawn")
+    if advice := find_fonts("".join(classes)).advice:
+        say(console, advice, "yellow")
     activation = folder / "activation.png"
     write_activation(classifier, pixels, classes, activation)
     return [folder / "kernels.png", *write_feature_maps(classifier, pixels[:1], folder), activation]

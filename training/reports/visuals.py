@@ -8,18 +8,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib import colormaps
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 from torchvision.utils import make_grid, save_image
 
 from training.evaluation.attribution import class_activation, resized
 from training.models.image import ImageClassifier
 from training.models.maps import feature_maps
+from training.reports.fonts import best_file
 
 _MAPS = 32
 _DEPTHS = (0.0, 0.5, 1.0)
 """Of the layers whose maps are drawn: the first, the middle one, the last."""
-_SHORTEST_PX = 96
+_SHORTEST_PX, _LABEL_PX = 96, 11
 
 
 def write_kernels(network: nn.Module, path: Path) -> bool:
@@ -58,5 +59,7 @@ def write_activation(classifier: ImageClassifier, pixels: Tensor, labels: Sequen
     sheet = Image.fromarray(pairs.flatten(0, 1).numpy())
     draw = ImageDraw.Draw(sheet)
     for row, label in enumerate(classes.tolist()):
-        draw.text((4, row * pixels.shape[1] + 2), labels[label], fill="white", stroke_width=2, stroke_fill="black")
+        name, place = labels[label], (4, row * pixels.shape[1] + 2)
+        font = ImageFont.truetype(best_file(name), _LABEL_PX)
+        draw.text(place, name, fill="white", font=font, stroke_width=2, stroke_fill="black")
     sheet.save(path)
