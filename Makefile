@@ -17,7 +17,7 @@ SERVE := $(SERVE_VENV)/.installed
 .PHONY: help demo serve test test-slow soak bench bench-peers bench-reload bench-training bench-gpu lint format protos clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
 demo: $(SERVE)  ## Install the serving side, serve the bundled zoo, show predictions of every kind
 	$(SERVE_VENV)/bin/python -m service.client.demo
