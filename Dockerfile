@@ -13,18 +13,22 @@ ARG PYTHON=3.12
 FROM python:${PYTHON}-slim AS build
 ARG EXTRAS=""
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+RUN python -m venv /opt/menagerie
+# First what the project needs, without the project: a layer that lasts until pyproject.toml changes.
+COPY pyproject.toml ./
+RUN touch README.md LICENSE && /opt/menagerie/bin/pip install --no-cache-dir ".${EXTRAS:+[$EXTRAS]}"
+COPY README.md LICENSE ./
 COPY protos protos
 COPY service service
 COPY training training
 COPY zoo zoo
-RUN python -m venv /opt/menagerie
-RUN /opt/menagerie/bin/pip install --no-cache-dir ".${EXTRAS:+[$EXTRAS]}"
+RUN /opt/menagerie/bin/pip install --no-cache-dir --no-deps --force-reinstall .
 
 FROM python:${PYTHON}-slim
-COPY --from=build /opt/menagerie /opt/menagerie
 RUN useradd --system --uid 10001 --no-create-home menagerie
-USER menagerie
+COPY --from=build /opt/menagerie /opt/menagerie
+# By number, so that Kubernetes can tell that it is not root.
+USER 10001
 ENV PATH=/opt/menagerie/bin:$PATH \
     PYTHONUNBUFFERED=1
 EXPOSE 8001 8002
