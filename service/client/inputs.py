@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -61,11 +62,12 @@ def read_lines(path: Path) -> list[str]:
     """
     data = sys.stdin.buffer.read() if str(path) == "-" else _read(path)
     try:
-        return data.decode("utf-8-sig").splitlines()
+        lines = io.StringIO(data.decode("utf-8-sig"), newline=None)
     except UnicodeDecodeError as exc:
         raise UsageError(
             "FILE_UNREADABLE", f"{path}: not UTF-8 at byte {exc.start}; convert the file to UTF-8"
         ) from exc
+    return [line.removesuffix("\n") for line in lines]  # splitlines would cut at U+2028 and the like, too
 
 
 def _read_history(path: Path, wanted: model_pb2.ForecastDetails) -> History:

@@ -61,7 +61,7 @@ def read_lines(folder: Path, name: str, field: str) -> tuple[str, ...]:
         text = read_file(folder, name, field).decode()
     except UnicodeDecodeError as exc:
         raise PackageError(f"{field}: {name!r} is not UTF-8 text") from exc
-    return tuple(line.strip() for line in text.rstrip().splitlines())
+    return tuple(line.strip() for line in text.rstrip().split("\n"))  # not at U+2028 and the like
 
 
 def read_tensor(

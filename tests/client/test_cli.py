@@ -29,7 +29,7 @@ def predict(address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 
 def objects(out: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in out.splitlines()]
+    return [json.loads(line) for line in io.StringIO(out)]
 
 
 def save(path: Path, level: int) -> Path:
@@ -72,6 +72,14 @@ def test_a_text_file_is_one_item_a_line_and_an_empty_line_fails_alone(predict: P
     code, out, _ = predict("--model", "moods", "--text-file", path, "--json")
     assert code == 1
     assert [item.get("error", {}).get("reason") for item in objects(out)] == [None, "TEXT_EMPTY", None]
+
+
+def test_only_a_newline_ends_a_line_of_a_text_file(predict: Predict, tmp_path: Path) -> None:
+    path = tmp_path / "texts.txt"
+    path.write_bytes("good\u2028good\x0cgood\r\nbad\x85bad".encode())
+    code, out, _ = predict("--model", "moods", "--text-file", path, "--json")
+    assert code == 0
+    assert [item["input"] for item in objects(out)] == ["good\u2028good\x0cgood", "bad\x85bad"]
 
 
 def test_standard_input_is_a_text_file(predict: Predict, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *[plain_graphs.affine()] * 3,
         file="net.onnx",
     )
-    (classes / "labels.txt").write_text("red\ngreen\nblue\n")
+    (classes / "labels.txt").write_text("red\r\ngreen\u2028ish\nblue\n")
     add_model(folder, "newest", "", plain_graphs.affine(), plain_graphs.affine(("batch", 2)))
     return folder
 
@@ -60,7 +60,7 @@ async def test_labels_and_a_file_of_another_name(calls: Calls) -> None:
     request = infer_request("classes", {"x": np.array([[1, 3, 2]], np.float32)})
     request.outputs.add(name="y").parameters["classification"].int64_param = 2
     (raw,) = (await calls.inference.ModelInfer(request)).raw_output_contents
-    assert b"7.000000:1:green" in raw
+    assert "7.000000:1:green\u2028ish".encode() in raw
     assert b"5.000000:2:blue" in raw
 
 
