@@ -56,10 +56,10 @@ def look(repositories: Sequence[Path], scan: ScanRepository = scan) -> dict[str,
 
 def stamp(version: ModelVersion) -> Stamp:
     """The files of a version and all that it may share with its siblings: a configuration, labels, initial states,
-    inputs to warm up with; () if it is gone."""
+    inputs to warm up with; () if it is gone, or cannot be looked at."""
     model = version.path.parents[1]
-    shared = [folder for folder in (model / INITIAL_STATES, model / WARM_UPS) if folder.is_dir()]
     try:
+        shared = [folder for folder in (model / INITIAL_STATES, model / WARM_UPS) if folder.is_dir()]
         files = [
             file
             for folder in (version.path.parent, model, *shared)

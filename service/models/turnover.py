@@ -68,9 +68,12 @@ class Turnover(ModelLookup):
 
     async def _load_aside(self, found: Found, config: str) -> ServedModel:
         model = await self._start_model(found.version, config)
-        if await asyncio.to_thread(stamp, found.version) != found.stamp:
+        try:
+            if await asyncio.to_thread(stamp, found.version) != found.stamp:
+                raise RepositoryError("the files changed while they were being loaded")
+        except BaseException:  # the server ends, perhaps
             await model.close()
-            raise RepositoryError("the files changed while they were being loaded")
+            raise
         return model
 
     def _take_over(self, entry: Entry, model: ServedModel) -> None:

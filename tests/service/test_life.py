@@ -14,6 +14,7 @@ import pytest
 
 from service.errors import ControlError, LoadError, ModelNotFoundError, StartError
 from service.flags import parse_settings
+from service.models import turnover
 from service.models.entry import IndexRow, State
 from tests.service import plain_graphs
 from tests.service.calls import failure, until
@@ -162,6 +163,25 @@ async def test_a_file_that_changes_while_it_is_loaded_does_not_take_over(
     assert "changed while they were being loaded" in table.find("affine").reason
     assert await factor_of(calls) == 2
     assert await calls.metric("nv_inference_request_success", model="affine", version="1") == 1, "it counts, too"
+
+
+async def test_a_model_that_was_loaded_in_vain_is_closed(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_plain(tmp_path, "affine", scaled(2))
+    calls = await serve(tmp_path, **EXPLICIT)
+    await factor_of(calls)
+    tasks = len(asyncio.all_tasks())
+
+    def fail(_: object) -> None:
+        raise OSError("the disk does not answer")
+
+    replace_file(tmp_path, "affine", scaled(3))
+    monkeypatch.setattr(turnover, "stamp", fail)
+    with pytest.raises(LoadError):
+        await calls.server.table.load("affine")
+    assert await factor_of(calls) == 2
+    await until(lambda: len(asyncio.all_tasks()) == tasks)
 
 
 async def test_a_reload_under_load_loses_nothing_and_mixes_nothing(serve: Serve, tmp_path: Path) -> None:

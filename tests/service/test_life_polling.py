@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import shutil
 from pathlib import Path
@@ -135,6 +136,25 @@ async def test_a_repository_that_disappears_changes_nothing(
     await until(lambda: states_of(calls.server.table) == {1: State.READY, 2: State.READY})
     assert await calls.metric("menagerie_poll_failures_total") >= 2
     assert len([line for line in caplog.messages if "cannot be read" in line]) <= 2, "a complaint is not repeated"
+
+
+async def test_a_folder_that_cannot_be_looked_at_is_a_trouble_of_its_model_alone(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    add_plain(tmp_path, "affine", scaled(2))
+    calls = await serve(tmp_path, **POLL)
+    is_dir = Path.is_dir
+
+    def stale(path: Path) -> bool:
+        if path == tmp_path / "affine" / "warmup":
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", stale)
+    publish(graphs.text_graph(), cards.text_card(), tmp_path, "moods")
+    await until(lambda: [model for model in calls.server.table.ready() if model.name == "moods"])
+    assert await factor_of(calls) == 2
+    assert "This is a bug" not in caplog.text
 
 
 async def test_what_failed_is_tried_again_though_its_files_are_the_same(
