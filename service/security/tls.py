@@ -42,16 +42,12 @@ class Tls:
 
     def _load(self) -> grpc.ServerCertificateConfiguration:
         pair = _read("--tls-key", self._key), _read("--tls-certificate", self._certificate)
+        authorities = _read("--tls-client-ca", self._client_ca) if self._client_ca else None
         trial = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         for context in (trial, self.http):  # what does not fit must not get half into the one in use
             _load_pair(context, self._certificate, self._key)
-        if self._client_ca is None:
-            return grpc.ssl_server_certificate_configuration([pair])
-        authorities = _read("--tls-client-ca", self._client_ca)
-        try:
-            self.http.load_verify_locations(self._client_ca)
-        except ssl.SSLError as exc:
-            raise StartError(f"--tls-client-ca {self._client_ca} is not a PEM file of certificates") from exc
+            if self._client_ca:
+                _load_authorities(context, self._client_ca)
         return grpc.ssl_server_certificate_configuration([pair], authorities)
 
     def _refresh(self) -> grpc.ServerCertificateConfiguration | None:
@@ -89,6 +85,13 @@ def _load_pair(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
     except (OSError, ValueError) as exc:
         text = f"--tls-certificate {certificate} and --tls-key {key} are not a PEM certificate and its unencrypted key"
         raise StartError(f"{text}: {getattr(exc, 'reason', None) or exc}") from exc
+
+
+def _load_authorities(context: ssl.SSLContext, client_ca: Path) -> None:
+    try:
+        context.load_verify_locations(client_ca)
+    except ssl.SSLError as exc:
+        raise StartError(f"--tls-client-ca {client_ca} is not a PEM file of certificates") from exc
 
 
 def _read(flag: str, path: Path) -> bytes:

@@ -141,6 +141,21 @@ async def test_a_new_certificate_is_taken_and_a_broken_one_is_not(
         assert "menagerie_build_info" in await asyncio.to_thread(scrape, url, theirs.ca)
 
 
+async def test_a_broken_authority_leaves_rpcs_and_metrics_as_they_were(
+    repository: Path, ours: Authority, theirs: Authority, tmp_path: Path
+) -> None:
+    files = {"tls_certificate": tmp_path / "tls.crt", "tls_key": tmp_path / "tls.key", "tls_client_ca": tmp_path / "ca"}
+    for name, source in (ours.server | {"tls_client_ca": ours.ca}).items():
+        shutil.copy(source, files[name])
+    async with serving(repository, **files) as calls:
+        for name, source in theirs.server.items():
+            shutil.copy(source, files[name])
+        files["tls_client_ca"].write_text("not yet written")
+        address, url = calls.server.address, calls.server.metrics_url
+        assert await asyncio.to_thread(ask, address, tls_ca=ours.ca, **ours.client) == "glad"
+        assert "menagerie_build_info" in await asyncio.to_thread(scrape, url, ours.ca, ours)
+
+
 async def test_a_client_that_says_nothing_keeps_nobody_from_the_metrics(repository: Path, ours: Authority) -> None:
     async with serving(repository, **ours.server) as calls:
         _, silent = await asyncio.open_connection("127.0.0.1", calls.server.metrics_port)
