@@ -6,7 +6,6 @@ from typing import Any
 
 from inference import grpc_service_pb2 as pb
 from service.convert import configs, descriptions, statistics
-from service.convert.tensor_requests import read_version
 from service.errors import ModelNotFoundError, VersionNotFoundError
 from service.servicers.repository import RepositoryRpcs
 from service.servicers.tensors import TensorRpcs
@@ -34,7 +33,7 @@ class InferenceServicer(TensorRpcs, RepositoryRpcs, UnavailableRpcs):
     async def ModelReady(self, request: pb.ModelReadyRequest, context: Any) -> pb.ModelReadyResponse:  # noqa: N802, ARG002
         """Whether one model answers; an unknown one does not, which is no error."""
         try:
-            entry = self._table.find(request.name, read_version(request.version) or 0)
+            entry = self._entry(request.name, request.version)
         except (ModelNotFoundError, VersionNotFoundError):
             return pb.ModelReadyResponse(ready=False)
         return pb.ModelReadyResponse(ready=await self._readiness.answers(entry))

@@ -39,20 +39,26 @@ class TableServicer(grpc_service_pb2_grpc.GRPCInferenceServiceServicer):
         Raises:
             ServiceError: it is not there, or not ready; with the texts that existing clients know.
         """
-        number = read_version(version_text)
         try:
-            if number == 0:
-                raise VersionNotFoundError(name, 0, [])
+            number = _number(name, version_text)
             if step:
-                return announce(self._table.get_for(step, name, number or 0))
-            return announce(self._table.get(name, number or 0))
+                return announce(self._table.get_for(step, name, number))
+            return announce(self._table.get(name, number))
         except SequenceLostError as exc:
             blame(exc.name, exc.version)
             raise
         except (ModelNotFoundError, VersionNotFoundError) as exc:
             raise reworded(exc) from None
         except ModelNotReadyError as exc:
-            raise _reworded_not_ready(exc, any_version=number is None) from None
+            raise _reworded_not_ready(exc, any_version=not version_text) from None
+
+    def _entry(self, name: str, version_text: str) -> Entry:
+        """The version that a request names, ready or not.
+
+        Raises:
+            ModelNotFoundError, VersionNotFoundError: there is none.
+        """
+        return self._table.find(name, _number(name, version_text))
 
     def _find_all(self, name: str, version_text: str) -> list[Entry]:
         """All versions of all models, or those of one model, or one version.
@@ -60,10 +66,10 @@ class TableServicer(grpc_service_pb2_grpc.GRPCInferenceServiceServicer):
         Raises:
             ServiceError: there is none; as `_find`.
         """
-        number = read_version(version_text)
-        if not name:
-            return self._table.entries()
         try:
+            number = _number(name, version_text)
+            if not name:
+                return self._table.entries()
             return [self._table.find(name, number)] if number else self._known_versions(name)
         except (ModelNotFoundError, VersionNotFoundError) as exc:
             raise reworded(exc) from None
@@ -71,6 +77,18 @@ class TableServicer(grpc_service_pb2_grpc.GRPCInferenceServiceServicer):
     def _known_versions(self, name: str) -> list[Entry]:
         self._table.find(name)
         return self._table.versions(name)
+
+
+def _number(name: str, version_text: str) -> int:
+    """The version of a model that a request names; 0: it leaves that to the server.
+
+    Raises:
+        VersionNotFoundError: it names version 0, which there never is.
+    """
+    number = read_version(version_text)
+    if number == 0:
+        raise VersionNotFoundError(name, 0, [])
+    return number or 0
 
 
 def reworded(error: ModelNotFoundError | VersionNotFoundError) -> ServiceError:

@@ -71,6 +71,13 @@ async def test_every_rpc_answers(serve: Serve, tmp_path: Path, name: str) -> Non
         assert not isinstance(answer, Failure), answer
 
 
+async def test_there_is_no_version_0(calls: Calls) -> None:
+    """Whoever names it must not hear of another version."""
+    assert not (await calls.inference.ModelReady(pb.ModelReadyRequest(name="affine", version="0"))).ready
+    got = await failure(calls.inference.ModelStatistics(pb.ModelStatisticsRequest(name="affine", version="0")))
+    assert got.message == "Request for unknown model: 'affine' version 0 is not found"
+
+
 async def test_only_extensions_that_are_true_are_named(serve: Serve, tmp_path: Path) -> None:
     add_plain(tmp_path, "affine", plain_graphs.affine())
     closed = (await (await serve(tmp_path)).inference.ServerMetadata(pb.ServerMetadataRequest())).extensions
