@@ -34,7 +34,7 @@ async def in_order(
         DrainingError: the server is stopping; everything that was read is answered.
         Exception: what reading the stream raised, after the answers to what was read before.
     """
-    room = asyncio.Semaphore(window)
+    room = asyncio.Semaphore(window - 1)  # beside the one that was read last: what was read is answered at once
     answers: asyncio.Queue[asyncio.Task[Response] | None] = asyncio.Queue()
     tasks: set[asyncio.Task[Response]] = set()
 
