@@ -102,7 +102,7 @@ def read_tokens(path: Path) -> list[Token]:
         StartError: it cannot be read, or an entry is not right; the text never has a token in it.
     """
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
         raise StartError(f"--tokens {path} cannot be read: {reason}") from exc

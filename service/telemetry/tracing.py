@@ -82,7 +82,7 @@ class OpenTelemetry:
     def end(self, span: Any, call: Call, code: str, phases: Iterable[Phase]) -> None:
         """End it, with a span for each phase."""
         context = self._trace.set_span_in_context(span)
-        offset = time.time() - time.monotonic()
+        offset = time.time() - time.perf_counter()
         for name, start, stop in phases:
             child = self._tracer.start_span(name, context, start_time=_nanoseconds(start + offset))
             child.end(_nanoseconds(stop + offset))
