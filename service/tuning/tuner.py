@@ -37,7 +37,7 @@ class Tuned:
     sizes: tuple[int, ...]
     """Rows of the batches that were to be tried."""
     free_batch: bool
-    """Whether the server says how large a batch may be, and not the model."""
+    """Whether the server's limit says how large a batch may be, and not the model, or that its rows are pictures."""
     configured: bool
     """Whether its config.pbtxt says how many instances or threads it has already."""
     default: Trial
@@ -165,7 +165,7 @@ class Tuner:
         if settings.threads is None and threads > 1 and device.kind == "cpu" and is_short(model.row_seconds):
             # It takes a core for each run, and runs full batches side by side.
             threads, instances = 1, max(instances, cores if model.graph.max_batch != 0 else 1)
-        elif are_pictures(model.row_seconds, device, model.graph):
+        elif _are_pictures(model):
             # So does this one where it has much to do, with smaller batches.
             threads, instances, rows = 1, instances + threads - 1, min(rows, ENOUGH_PICTURES)
         return Trial(Combination(threads, instances), rows)
@@ -180,10 +180,14 @@ class Tuner:
             version=version,
             device=found.backend.device,
             sizes=self._sizes_of(found),
-            free_batch=found.graph.max_batch is None,
+            free_batch=found.graph.max_batch is None and not _are_pictures(found),
             configured=own.instances is not None or own.threads is not None,
             default=default,
             measured=explorer.measured,
             failed=explorer.failed,
             choice=choose(explorer.measured, default),
         )
+
+
+def _are_pictures(model: LoadedModel) -> bool:
+    return are_pictures(model.row_seconds, model.backend.device, model.graph)

@@ -17,6 +17,7 @@ from service.triton import read_model_settings
 from service.tuning.command import app
 from service.tuning.machine import ThisMachine
 from tests import graphs
+from tests.cards import image_card
 from tests.service import plain_graphs
 from tests.service.conftest import add_plain, golden_text_card
 from tests.service.processes import running
@@ -85,6 +86,16 @@ def test_the_choice_is_written_and_served(models: Path) -> None:
     again = tune("--repository", models, "--write")
     assert "The configuration is as good: 2 runs at a time on 1 thread" in again.stdout
     assert "Written" not in again.stdout
+
+
+@pytest.mark.usefixtures("fast_side_by_side")
+def test_pictures_are_run_side_by_side_anyway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.models.pace.SHORT_ROW_SECONDS", 0.0)
+    publish(graphs.image_graph(), image_card(), tmp_path, "shades")
+    got = tune("--repository", tmp_path, "--write")
+    assert "The default is as good: 2 runs at a time on 1 thread" in got.stdout
+    assert "--max-batch-size" not in got.stdout
+    assert not (tmp_path / "shades" / "config.pbtxt").exists()
 
 
 @pytest.mark.usefixtures("fast_side_by_side")
