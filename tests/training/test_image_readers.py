@@ -174,6 +174,7 @@ def test_a_table_of_paths_and_labels(tmp_path: Path) -> None:
         ("path,label\nred/000.jpg,x\nred/001.jpg,x\n", "has only the class 'x'"),
         ("path,label\n", "has no images"),
         (f"path,label\nred/000.jpg,{'x' * 200_000}\n", "not a table: field larger"),
+        ("path,label\nred/000.jpg,cat, small\n", "line 2: more cells than columns; is a quote missing"),
         ("", "its columns are none"),
     ],
 )

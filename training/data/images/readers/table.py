@@ -66,7 +66,10 @@ def read_table(path: Path) -> ImageListing:
 
 def _rows(path: Path, reader: csv.DictReader[str]) -> Iterator[dict[str, str]]:
     try:
-        yield from reader
+        for row in reader:
+            if any(row.get(reader.restkey) or ()):
+                raise DataError(f"{path}, line {reader.line_num}: more cells than columns; is a quote missing?")
+            yield row
     except csv.Error as exc:
         raise DataError(f"{path}, line {reader.line_num}: not a table: {exc}") from exc
 
