@@ -105,11 +105,14 @@ def test_other_data(menagerie_train: Train, folder: Path, tmp_path: Path) -> Non
         ("nothing", reds): "cannot be read as a model repository",
         ("weather", folder / "weather.csv", "--against", folder / "zoo" / "moods"): "is for text_classification",
         ("stream", folder / "weather.csv", "--server", "x:1"): "keeps state from step to step",
+        ("moods", folder / "moods.tsv", "--result", tmp_path / "no" / "a.json"): "make it first",
+        ("moods", folder / "moods.tsv", "--result", tmp_path): "is a folder; name a file",
     }.items():
         model, *others = arguments
         result = menagerie_train("evaluate", folder / "zoo" / str(model), *others)
         assert result.exit_code == 2, message
         assert message in text_of(result)
+        assert not result.stdout, "nothing was measured"
     result = menagerie_train("evaluate", folder / "zoo" / "weather", tmp_path / "short.csv", "--part", "test")
     assert result.exit_code == 2
 

@@ -17,8 +17,10 @@ def command(settings: EvaluateSettings) -> None:
     code is 1 if a limit is not kept.
     """
     from training.pipelines.published.evaluate import evaluate
-    from training.reports.evaluation import print_checks, print_evaluation, write_evaluation
+    from training.reports.evaluation import check_result, print_checks, print_evaluation, write_evaluation
 
+    if settings.result:
+        check_result(settings.result)
     console, evaluation = Console(), evaluate(settings)
     print_evaluation(evaluation, console)
     if settings.result:

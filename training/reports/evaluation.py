@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from training.errors import SettingsError
 from training.evaluation.estimates import Estimate
+from training.files import write_whole
 from training.pipelines.published.evaluate import Evaluation
 from training.saying import say
 
@@ -62,6 +64,18 @@ def print_checks(evaluation: Evaluation, console: Console) -> bool:
     return not failed
 
 
+def check_result(path: Path) -> None:
+    """Check, before anything is measured, that the result can be written.
+
+    Raises:
+        SettingsError: it cannot.
+    """
+    if path.is_dir():
+        raise SettingsError(f"--result {path} is a folder; name a file")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise SettingsError(f"--result {path}: {path.parent} is no folder that can be written; make it first")
+
+
 def write_evaluation(evaluation: Evaluation, path: Path) -> None:
     """Write all numbers as JSON.
 
@@ -95,7 +109,7 @@ def write_evaluation(evaluation: Evaluation, path: Path) -> None:
     if evaluation.checks:
         values["gate"] = [check._asdict() for check in evaluation.checks]
     try:
-        path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
     except OSError as exc:
         raise SettingsError(f"--result {path} cannot be written: {exc.strerror}") from exc
 
