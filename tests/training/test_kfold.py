@@ -168,7 +168,7 @@ def test_what_publishes_is_no_option_but_a_file_of_settings_may_have_it(menageri
     with pytest.raises(ValueError, match="an experiment trains from new weights; leave out from_model"):
         TextFoldSettings(data=[Path("nowhere.txt")], from_model=BUNDLED / "sentiment-en")
     result = menagerie_train("kfold", "text", "--resume", tmp_path)
-    assert "settings.yaml cannot be read" in result.stderr
+    assert "is not the folder of a run: it has no settings.yaml" in result.stderr
 
 
 def test_mean_and_interval_of_a_few_measurements() -> None:

@@ -136,7 +136,8 @@ def test_other_data_or_settings_are_refused_when_a_run_goes_on(
     assert "the content of red/003.jpg is another one" in result.stderr
     (pictures / "red" / "003.jpg").rename(pictures / "blue" / "103.jpg")
     assert "red/003.jpg is missing" in menagerie_train("image", "--resume", folder).stderr
-    assert "settings.yaml cannot be read" in menagerie_train("image", "--resume", tmp_path).stderr
+    stderr = menagerie_train("image", "--resume", tmp_path).stderr
+    assert "is not the folder of a run: it has no settings.yaml" in stderr
 
 
 @pytest.mark.parametrize(

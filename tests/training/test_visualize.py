@@ -78,4 +78,4 @@ def test_the_drawings_of_a_run(menagerie_train: Train, tmp_path: Path) -> None:
     result = menagerie_train("visualize", run, tmp_path / "zoo")
     assert result.exit_code == 2
     assert "zoo: " in result.stderr
-    assert "settings.yaml cannot be read" in menagerie_train("visualize", tmp_path, images[0]).stderr
+    assert "is not the folder of a run; give" in menagerie_train("visualize", tmp_path, images[0]).stderr

@@ -121,6 +121,8 @@ def _of_run(model: type[SettingsModel], given: dict[str, Any]) -> dict[str, Any]
             f"--resume goes on with the settings of the run; leave out {', '.join(map(_option, others))}, "
             f"or begin a new run with --config {given['resume'] / SETTINGS_FILE}"
         )
+    if not (given["resume"] / SETTINGS_FILE).is_file():
+        raise SettingsError(f"--resume {given['resume']} is not the folder of a run: it has no {SETTINGS_FILE}")
     return read_values(given["resume"] / SETTINGS_FILE, model) | given
 
 

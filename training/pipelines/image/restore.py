@@ -34,6 +34,8 @@ def restore_classifier(
         DataError: the data of the run are not where they were, or have other classes.
         SettingsError: the folder is not that of a run of images that was trained.
     """
+    if not (folder / SETTINGS_FILE).is_file():
+        raise SettingsError(f"{folder} is not the folder of a run; give RUNS/NAME/TIME of python -m training image")
     settings = ImageSettings.model_validate(read_values(folder / SETTINGS_FILE, ImageSettings))
     file = weights_file(folder)
     if not file.is_file():
