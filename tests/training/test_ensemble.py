@@ -187,6 +187,7 @@ def test_models_that_do_not_go_together_are_told_by_name(
         tmp_path / "zoo" / "named": "another list of labels than colours 2: blue, rot instead of blue, red",
         zoo / "moods": "moods 2 has another task than colours 2: text_classification instead of image_classification",
         zoo / "stream": "stream 1 keeps state from step to step",
+        zoo / "colours" / "2": "is given twice; say how much it counts with --weight",
     }.items():
         models = ["--model", zoo / "colours", "--model", name]
         options = ["--output", tmp_path / "out", "--name", "both"]

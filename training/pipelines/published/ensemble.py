@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from training.errors import GateError
+from training.errors import GateError, SettingsError
 from training.evaluation.estimates import Estimate, forecast_estimates
 from training.evaluation.weights import fit_class_weights, fit_forecast_weights
 from training.export.gate import BATCH_SIZES, check_batch_independence, check_metric, check_parity, publish_checked
@@ -88,7 +88,9 @@ def ensemble(settings: EnsembleSettings, console: Console | None = None) -> Ense
     check_name(settings.name)
     check_repository(settings.output, settings.name, settings.version)
     models = [open_published(path) for path in settings.model]
-    for other in models[1:]:
+    for place, other in enumerate(models[1:], 1):
+        if other.path in {model.path for model in models[:place]}:
+            raise SettingsError(f"--model {other.path} is given twice; say how much it counts with --weight")
         check_together(models[0], other)
     card = models[0].card
     validation, test = (_read(settings, card, part, console) for part in ("validation", "test"))
