@@ -18,12 +18,15 @@ from training.evaluation.classification import ClassificationReport, classificat
 from training.evaluation.forecasts import ForecastReport
 from training.evaluation.verdict import learning_verdict
 from training.fit import FitResult
+from training.pipelines.duplicates import Duplicates, Item, NearDuplicate
 from training.reports.classifier import classifier_page, worst_mistakes
+from training.reports.duplicates import add_duplicates
 from training.reports.forecast_figures import ForecastExample, forecast_examples, stretch_of_forecasts
 from training.reports.page import Page
-from training.reports.summary import print_classifier
+from training.reports.summary import print_classifier, print_fit, print_published
 from training.reports.tables import print_errors
 from zoo.card import LOGITS, ImageTask, Quantity, SeriesTask
+from zoo.repository import ModelVersion
 
 
 def history(train: Sequence[float], validation: Sequence[float]) -> list[dict[str, float]]:
@@ -67,6 +70,47 @@ def test_the_worst_mistakes_come_first() -> None:
     assert test.correct.tolist() == [True, True, False, False]
     assert worst_mistakes(test) == [2, 3]
     assert worst_mistakes(test, count=1) == [2]
+
+
+@pytest.mark.parametrize(
+    ("labels", "width", "said"),
+    [
+        (["barn owl", "tawny owl", "robin"], 80, ["barn owl", "tawny owl"]),
+        ([f"species of owl {number}" for number in range(10)], 80, ["10 species of owl 9", " 10 ┃ recall"]),
+        ([f"class {number}" for number in range(20)], 60, ["the confusion matrix is in the report"]),
+        ([f"class {number}" for number in range(21)], 400, ["the confusion matrix is in the report"]),
+    ],
+)
+def test_a_confusion_matrix_is_printed_whole_or_not_at_all(labels: list[str], width: int, said: list[str]) -> None:
+    console = Console(file=io.StringIO(), width=width)
+    card = image_card()
+    assert isinstance(card.task, ImageTask)
+    task = card.task.model_copy(update={"labels": tuple(labels)})
+    print_classifier(card.model_copy(update={"task": task}), report_of(len(labels)), console)
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert all(part in text for part in said)
+    assert "…" not in text
+
+
+def test_commands_to_go_on_with_can_be_pasted(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), width=200)
+    interrupted = FitResult(1, 0.9, 2, True, 1.0, tuple(history([1.0], [1.0])))
+    print_fit(interrupted, Path("my runs/a"), console)
+    (tmp_path / "model.onnx").write_bytes(b"")
+    print_published(ModelVersion("a", 1, tmp_path / "model.onnx"), Path("my zoo"), console)
+    assert isinstance(console.file, io.StringIO)
+    assert "--resume 'my runs/a'" in console.file.getvalue()
+    assert "--repository 'my zoo'" in console.file.getvalue()
+
+
+def test_an_accuracy_of_nothing_without_near_duplicates_is_told(tmp_path: Path) -> None:
+    item = Item("a", "b")
+    found = tuple(NearDuplicate("test", place, item, "train", 0, item, 1.0) for place in (0, 1))
+    page = Page("x")
+    add_duplicates(page, Duplicates(found, {}), report_of(2))
+    page.write(tmp_path / "page.html")
+    assert "without them: 0.0000, with them 0.5000" in (tmp_path / "page.html").read_text()
 
 
 def test_a_report_is_one_file_and_its_text_is_escaped(tmp_path: Path) -> None:
@@ -126,7 +170,9 @@ def test_a_confusion_of_many_classes_is_drawn(tmp_path: Path) -> None:
 
 def test_numbers_and_words_of_a_table(tmp_path: Path) -> None:
     page = Page("x")
-    page.table([("a & b", 0.12345, 7)], ("name", "share", "count"))
+    page.table([("a & b", 0.12345, 7), ("tiny", 0.0000012, 0.0), ("large", 123456.789, 7)], ("name", "share", "count"))
     page.write(tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text()
     assert '<td>a &amp; b</td><td class="number">0.1235</td><td class="number">7</td>' in text
+    assert '<td>tiny</td><td class="number">1.2e-06</td><td class="number">0.0000</td>' in text
+    assert '<td>large</td><td class="number">123456.8</td>' in text

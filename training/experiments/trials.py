@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -165,7 +166,7 @@ class Experiment:
         return score
 
     def _stopped(self, trial: str) -> StoppedError:
-        return StoppedError(f"stopped in {trial}; nothing is lost: go on with --resume {self.folder}")
+        return StoppedError(f"stopped in {trial}; nothing is lost: go on with --resume {shlex.quote(str(self.folder))}")
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:

@@ -12,8 +12,10 @@ _HEADINGS = ("part", "item", "label", "other part", "other item", "label", "simi
 
 def add_duplicates(page: Page, duplicates: Duplicates, test: ClassificationReport) -> None:
     """The section, with the first of them; all are in `duplicates.csv`."""
-    note = f"{duplicates.summary()[0].upper()}{duplicates.summary()[1:]}."
-    if without := duplicates.metrics(test).get(ACCURACY_WITHOUT_DUPLICATES):
+    summary = duplicates.summary()
+    note = f"{summary[0].upper()}{summary[1:]}."
+    without = duplicates.metrics(test).get(ACCURACY_WITHOUT_DUPLICATES)
+    if without is not None:
         note += f" Accuracy on the test part without them: {without:.4f}, with them {test.accuracy:.4f}."
     if len(duplicates.found) > _ROWS:
         note += f" The first {_ROWS}; all {len(duplicates.found)} are in {DUPLICATES_FILE}."

@@ -80,9 +80,15 @@ class Page:
 
 def _cell(value: object) -> str:
     if isinstance(value, int | float):
-        text = f"{value:.4f}" if isinstance(value, float) else str(value)
-        return f'<td class="number">{text}</td>'
+        return f'<td class="number">{_number(value) if isinstance(value, float) else value}</td>'
     return f"<td>{escape(str(value))}</td>"
+
+
+def _number(value: float) -> str:
+    """Four decimals, as of accuracies; errors in physical units may need more, or less."""
+    if 0 < abs(value) < 0.01:
+        return f"{value:.3g}"
+    return f"{value:.4f}" if abs(value) < 10_000 else f"{value:.1f}"
 
 
 def _shaded(count: int, share: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,11 +47,12 @@ def print_search(search: Search, command: str, console: Console) -> None:
     if advice:
         say(console, advice, "yellow")
     given_up = len(search.trials) - len(search.ranked)
+    best = shlex.quote(str(search.folder / BEST_FILE))
     for line in (
         f"{len(search.trials)} trials, {given_up} given up early; {search.folder}/{TRIALS_FILE}; {figure}",
         f"the best of many is lucky, too: its {metric} on unseen data will be a little worse; the test part was not "
         f"looked at, so train once and see:",
-        f"python -m training {command} --config {search.folder}/{BEST_FILE} --output REPOSITORY --name NAME",
+        f"python -m training {command} --config {best} --output REPOSITORY --name NAME",
     ):
         say(console, line)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -16,7 +17,8 @@ from training.saying import say
 from zoo.card import Card, ImageTask, TextTask
 from zoo.repository import ModelVersion
 
-_LARGEST_CONFUSION = 20
+_LARGEST_CONFUSION, _LONGEST_LABEL = 20, 24
+_UNLIMITED = 10_000
 
 
 def print_fit(result: FitResult, run_folder: Path, console: Console) -> None:
@@ -28,11 +30,11 @@ def print_fit(result: FitResult, run_folder: Path, console: Console) -> None:
         f"validation score {result.best_score:.4f}; log in {run_folder}",
     )
     if result.interrupted:
-        say(console, f"train on with: --resume {run_folder}")
+        say(console, f"train on with: --resume {shlex.quote(str(run_folder))}")
 
 
 def print_classifier(card: Card, report: ClassificationReport, console: Console) -> None:
-    """Test metrics and, for few classes, who is taken for whom."""
+    """Test metrics and, for few classes, what is taken for what."""
     assert isinstance(card.task, ImageTask | TextTask), "forecasters have other metrics"
     labels = card.task.labels
     console.print(
@@ -41,8 +43,7 @@ def print_classifier(card: Card, report: ClassificationReport, console: Console)
         highlight=False,
         soft_wrap=True,
     )
-    if len(labels) <= _LARGEST_CONFUSION:
-        console.print(_confusion_table(report, labels))
+    _print_confusion(report, labels, console)
     if card.calibration:
         say(console, f"calibration: {card.calibration}")
     for name, row in card.tried.items():
@@ -76,16 +77,27 @@ def print_published(version: ModelVersion, repository: Path, console: Console) -
         console,
         f"\npublished {version.name} version {version.version}: {version.path} ({size:.1f} MB)",
     )
-    say(console, f"serve it with: python -m service --repository {repository}")
+    say(console, f"serve it with: python -m service --repository {shlex.quote(str(repository))}")
 
 
-def _confusion_table(report: ClassificationReport, labels: tuple[str, ...]) -> Table:
+def _print_confusion(report: ClassificationReport, labels: tuple[str, ...], console: Console) -> None:
+    """With the names of the classes, or their numbers, whichever fits the terminal: rich cuts off what does not."""
+    numbers = [str(number) for number in range(1, len(labels) + 1)]
+    numbered = [f"{number} {label}" for number, label in zip(numbers, labels, strict=True)]
+    for rows, columns in ((labels, labels), (numbered, numbers)) if len(labels) <= _LARGEST_CONFUSION else ():
+        table = _confusion_table(report, rows, columns)
+        if console.measure(table, options=console.options.update(max_width=_UNLIMITED)).maximum <= console.width:
+            console.print(table)
+            return
+    say(console, "the confusion matrix is in the report: it is too large for the terminal")
+
+
+def _confusion_table(report: ClassificationReport, rows: Sequence[str], columns: Sequence[str]) -> Table:
     table = Table(caption="rows: true, columns: predicted", caption_justify="left")
-    table.add_column("")
-    for label in labels:
-        table.add_column(escape(label), justify="right")
-    table.add_column("recall", justify="right")
-    for index, (label, row) in enumerate(zip(labels, report.confusion, strict=True)):
-        cells = [f"[bold]{count}[/bold]" if column == index else str(count) for column, count in enumerate(row)]
-        table.add_row(escape(label), *cells, f"{row[index] / max(row.sum(), 1):.3f}")
+    table.add_column("", max_width=_LONGEST_LABEL, no_wrap=True)
+    for name in (*columns, "recall"):
+        table.add_column(escape(name), justify="right")
+    for index, (name, counts) in enumerate(zip(rows, report.confusion, strict=True)):
+        cells = [f"[bold]{count}[/bold]" if column == index else str(count) for column, count in enumerate(counts)]
+        table.add_row(escape(name), *cells, f"{counts[index] / max(counts.sum(), 1):.3f}")
     return table
