@@ -17,22 +17,22 @@ import pytest
 import yaml
 
 from service.client import Client, History, PredictionError
+from service.telemetry.gpu import GpuCollector
 from service.telemetry.metrics import Metrics
 from tests.cards import forecast_card, image_card, text_card
 from tests.client.conftest import start_server
 from tests.conftest import ROOT, free_port
 from tests.graphs import forecast_graph, image_graph, text_graph
+from tests.service.test_gpu_metrics import FakeGpu
 from zoo.card import Card, ColumnStatistics
 from zoo.repository import publish
 
 DEPLOY = ROOT / "deploy"
 ALERTS = [rule for group in yaml.safe_load((DEPLOY / "alerts.yaml").read_text())["groups"] for rule in group["rules"]]
 DASHBOARD = json.loads((DEPLOY / "grafana" / "menagerie.json").read_text())
-QUERIES = [
-    target["expr"].replace("$__rate_interval", "10s").replace("$model", ".*")
-    for panel in DASHBOARD["panels"]
-    for target in panel.get("targets", ())
-]
+TARGETS = [target for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
+QUERIES = [target["expr"].replace("$__rate_interval", "10s").replace("$model", ".*") for target in TARGETS]
+LEGENDS = [target["legendFormat"] for target in TARGETS]
 SECONDS = 30
 
 
@@ -134,11 +134,13 @@ def test_promql(prometheus: Prometheus) -> None:
     assert prometheus.ask("sum(nv_inference_count)") == [({}, 6.0 * (3 + 1))]
 
 
-@pytest.mark.parametrize("query", QUERIES)
-def test_every_query_of_the_dashboard_is_answered(prometheus: Prometheus, query: str) -> None:
+@pytest.mark.parametrize(("query", "legend"), [*zip(QUERIES, LEGENDS, strict=True)])
+def test_every_query_of_the_dashboard_is_answered(prometheus: Prometheus, query: str, legend: str) -> None:
     found = prometheus.ask(query)
-    quiet = ("menagerie_drift_psi", "menagerie_sequences", "menagerie_dropped")  # nothing to tell with these models
+    quiet = ("menagerie_drift_psi", "menagerie_sequences", "menagerie_dropped", "nv_gpu_")  # nothing to tell here
     assert found or any(name in query for name in quiet), query
+    named = set(re.findall(r"{{(\w+)}}", legend))
+    assert all(named <= labels.keys() for labels, _ in found)
 
 
 def test_alerts_are_loaded_and_quiet(prometheus: Prometheus) -> None:
@@ -161,7 +163,7 @@ def test_every_alert_fires_where_it_should(tmp_path: Path) -> None:
 
 
 def test_alerts_and_dashboard_name_metrics_that_exist() -> None:
-    families = list(Metrics().registry.collect())
+    families = [*Metrics().registry.collect(), *GpuCollector(FakeGpu()).collect()]
     suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
     known = {family.name + suffix for family in families for suffix in suffixes.get(family.type, ("",))}
     asked = [alert["expr"] for alert in ALERTS] + QUERIES
