@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,19 @@ def reviews(tmp_path: Path) -> Path:
     return path
 
 
+def count_calls(monkeypatch: pytest.MonkeyPatch, name: str) -> list[None]:
+    """One item for each call of a function, which does what it did."""
+    module, _, function = name.rpartition(".")
+    plain, calls = getattr(importlib.import_module(module), function), list[None]()
+
+    def counted(*arguments: object) -> object:
+        calls.append(None)
+        return plain(*arguments)
+
+    monkeypatch.setattr(name, counted)
+    return calls
+
+
 def settings_for(reviews: Path, **more: object) -> TextSearchSettings:
     values = {"data": [reviews], "runs": reviews.parent / "runs", "device": "cpu", **SMALL, **more}
     return TextSearchSettings.model_validate(values)
@@ -88,7 +102,8 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(menagerie_train: Train, t
     assert TextTask().validate(chosen, TextTask().read(chosen, run), run).metrics["log_loss"] == float(best["log_loss"])
 
 
-def test_what_is_worse_than_the_others_is_given_up(reviews: Path) -> None:
+def test_what_is_worse_than_the_others_is_given_up(reviews: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = count_calls(monkeypatch, "training.pipelines.duplicates.text_overlap")
     early = {"startup_trials": 1, "startup_epochs": 0}
     settings = settings_for(reviews, search=["learning_rate=0.02,1e-6", "kernel=2,3"], trials=6, epochs=3, **early)
     search = tune(settings, TextTask(), Console(quiet=True))
@@ -99,9 +114,13 @@ def test_what_is_worse_than_the_others_is_given_up(reviews: Path) -> None:
         assert trial.score is None or trial.values == {"learning_rate": 0.02, "kernel": 3}
     assert search.best is search.ranked[0]
     assert not list(search.folder.rglob("*.ckpt"))
+    assert len(looks) == 3, "near-duplicates are looked for once, in three pairs of parts"
 
 
-def test_images_and_series_are_searched(menagerie_train: Train, tmp_path: Path) -> None:
+def test_images_and_series_are_searched(
+    menagerie_train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = count_calls(monkeypatch, "training.data.images.reading.sign_images")
     pictures = write_pictures(tmp_path / "pictures", 8)
     scratch = ("--backbone", "small_cnn", "--mode", "scratch", "--weights", "none", "--workers", 0, "--epochs", 1)
     space = tmp_path / "space.yaml"
@@ -111,6 +130,7 @@ def test_images_and_series_are_searched(menagerie_train: Train, tmp_path: Path) 
     result = menagerie_train("tune", "image", pictures, *scratch, *searched, *common)
     assert result.exit_code == 0, result.stderr
     assert "python -m training image --config" in result.stdout
+    assert len(looks) == 1, "of all trials together"
     table = write_table(tmp_path / "weather.csv", weather(300))
     small = ("--target", "temperature", "--window", 24, "--horizon", 6, "--hidden-size", 4, "--epochs", 1)
     result = menagerie_train("tune", "series", table, *small, "--search", "window=24,400", *common, "--find-rate")

@@ -9,16 +9,19 @@ from training.data.groups import class_folds
 from training.data.texts.parts import TextPart, TextParts, read_text_parts
 from training.experiments.tasks import Validated, classifier_answers, classifier_metrics, describe_folds
 from training.export.text import make_torch_run
-from training.pipelines.duplicates import treat_text_duplicates
+from training.pipelines.duplicates import Duplicates, treat_text_duplicates
 from training.pipelines.text import report_on, train_classifier
 from training.runs import TrainingRun
 from training.settings.text import TextSettings
 
 
 class TextTask:
-    """See `training.experiments.tasks.Task`."""
+    """See `training.experiments.tasks.Task`. What was found to be near-duplicates is kept for the next training."""
 
     kind = TextSettings
+
+    def __init__(self) -> None:
+        self._kept: tuple[object, tuple[TextParts, Duplicates]] | None = None
 
     def read(self, settings: TextSettings, run: TrainingRun) -> TextParts:
         """Read and split by class."""
@@ -36,7 +39,10 @@ class TextTask:
 
     def clean(self, settings: TextSettings, data: TextParts, run: TrainingRun) -> TextParts:
         """Without texts that are nearly those of a held-out part."""
-        cleaned, found = treat_text_duplicates(data, settings.duplicates)
+        key = (data, settings.duplicates)
+        if self._kept is None or self._kept[0] != key:
+            self._kept = key, treat_text_duplicates(data, settings.duplicates)
+        cleaned, found = self._kept[1]
         run.say(found.summary(), style="yellow" if found.found else "")
         return cleaned
 

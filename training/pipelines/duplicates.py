@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from training.data.duplicates import Overlap, image_overlap, sign_images, text_overlap
+from training.data.duplicates import Overlap, image_overlap, text_overlap
 from training.data.images import LabelledImages
 from training.data.split import Split
 from training.data.texts.parts import TextPart, TextParts
@@ -106,7 +106,7 @@ def treat_image_duplicates(images: LabelledImages, split: Split, policy: Duplica
     Raises:
         DataError: there are any, and the policy is error; or a class has nothing else to train on.
     """
-    signatures = sign_images(images.pixels, images.digests)
+    signatures = images.signatures
     parts = split.parts()
     items = {
         part: [Item(images.items[index].name, images.classes[images.items[index].label]) for index in indexes]

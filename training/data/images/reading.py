@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from training.data.duplicates import ImageSignatures, sign_images
 from training.data.groups import find_groups, split_classes
 from training.data.images.items import ImageItem, ImageListing
 from training.data.images.readers import find_images
@@ -46,6 +47,11 @@ class LabelledImages:
         """Over the names and contents of the items."""
         names = (item.name for item in self.items)
         return manifest_hash(zip(names, self.digests, strict=True))
+
+    @cached_property
+    def signatures(self) -> ImageSignatures:
+        """What near-duplicates are found by; computed once for all splits of the images."""
+        return sign_images(self.pixels, self.digests)
 
     @property
     def labels(self) -> list[int]:
