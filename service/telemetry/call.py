@@ -45,7 +45,7 @@ current_call: ContextVar[Call] = ContextVar("current_call")
 def log_failure(call: Call, error: ServiceError, seconds: float) -> None:
     """One line, without anything that the caller sent but the names of fields."""
     level = logging.ERROR if error.code == "INTERNAL" else logging.WARNING
-    names = " ".join(violation.field for violation in error.violations[:8])
+    names = " ".join(violation.field[:100] for violation in error.violations[:8])
     detail = error.detail if isinstance(error, InferenceError) else ""
     fields = {
         **{"request_id": call.request_id, "trace_id": call.trace_id, "caller": call.caller, "method": call.method},

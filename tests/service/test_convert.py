@@ -8,7 +8,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from google.rpc import error_details_pb2
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.convert.predictions import classifications
@@ -39,8 +39,9 @@ def test_classification_without_labels_or_batch() -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=4000), st.integers(1, 40))
+@example("x" * 10_000, 1)
 def test_a_status_always_fits_into_the_trailing_metadata(text: str, count: int) -> None:
-    violations = [Violation(f"texts[{index}]", "TEXT_EMPTY", text) for index in range(count)]
+    violations = [Violation(f"parameters[{text}{index}]", "TEXT_EMPTY", text) for index in range(count)]
     for error in (InvalidItemsError(violations, item_count=40), ModelNotFoundError(text, [text])):
         status = to_status(error, "x" * 128)
         on_the_wire = len(base64.b64encode(status.SerializeToString())) + len(quote(status.message))

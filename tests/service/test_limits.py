@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from time import process_time
 
 import grpc
 import numpy as np
@@ -13,7 +14,7 @@ from inference import grpc_service_pb2 as pb
 from menagerie.v1 import model_pb2, model_service_pb2
 from service.errors import RateLimitedError, TooManyBytesError, TooManyStreamsError
 from service.security.quota import MAX_CLIENTS, Quota, RateLimit
-from tests.service.calls import failure, infer_request
+from tests.service.calls import Calls, failure, infer_request
 from tests.service.conftest import Serve
 from tests.service.test_access import TOKENS, Role, bearer, tokens
 
@@ -193,6 +194,19 @@ async def test_names_are_looked_up_and_never_joined_to_paths(serve: Serve, name:
     ):
         got = await failure(change)
         assert "etc/passwd" not in got.message.replace(name, "")
+
+
+async def test_a_name_of_megabytes_keeps_nobody_waiting(calls: Calls, caplog: pytest.LogCaptureFixture) -> None:
+    """Making the text of the error fit took a second of the event loop for each megabyte of the name."""
+    start = process_time()
+    got = await failure(calls.inference.ModelInfer(pb.ModelInferRequest(model_name="\u00e9" * 4_000_000)))
+    assert process_time() - start < 2
+    assert (got.code, got.message[-3:]) == (grpc.StatusCode.NOT_FOUND, "...")
+    request = infer_request("affine", {"x": ROW})
+    request.parameters["triton_" + "x" * 4_000_000].bool_param = True
+    got = await failure(calls.inference.ModelInfer(request))
+    assert got.info.reason == "INVALID_TENSOR"
+    assert max(map(len, caplog.messages)) < 1000
 
 
 async def test_a_stream_that_is_cancelled_gives_its_place_back(serve: Serve) -> None:
