@@ -12,6 +12,7 @@ import pytest
 from inference import grpc_service_pb2 as pb
 from tests.service.conftest import serving
 from tests.training.conftest import Result
+from tests.training.test_tune import count_calls
 from training.errors import GateError
 from training.evaluation.weights import fit_class_weights, fit_forecast_weights
 from training.export.gate import check_parity
@@ -47,14 +48,17 @@ async def test_the_mean_of_two_classifiers_is_served(
     menagerie_train: Train,
     published_folder: Path,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     name: str,
     data: str,
     options: tuple[object, ...],
     weights: tuple[float, float],
 ) -> None:
+    reads = count_calls(monkeypatch, "training.pipelines.published.examples.read_images")
     result = join(menagerie_train, published_folder, tmp_path, name, data, *options)
     assert result.exit_code == 0, result.stderr
     assert f"published both-{name} version 1" in result.stdout
+    assert len(reads) == (name == "colours"), "decoded once for both parts"
     path = tmp_path / f"both-{name}" / "1" / MODEL_FILE
     card, first = card_of(path), card_of(published_folder / "zoo" / name / "1" / MODEL_FILE)
     inputs = golden_inputs(card)

@@ -53,9 +53,9 @@ def count_calls(monkeypatch: pytest.MonkeyPatch, name: str) -> list[None]:
     module, _, function = name.rpartition(".")
     plain, calls = getattr(importlib.import_module(module), function), list[None]()
 
-    def counted(*arguments: object) -> object:
+    def counted(*arguments: object, **named: object) -> object:
         calls.append(None)
-        return plain(*arguments)
+        return plain(*arguments, **named)
 
     monkeypatch.setattr(name, counted)
     return calls

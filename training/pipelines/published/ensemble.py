@@ -16,7 +16,7 @@ from training.export.gate import BATCH_SIZES, check_batch_independence, check_me
 from training.export.joined import join_graphs, mean_run
 from training.files import check_repository
 from training.pipelines.published.evaluate import Published, compare, open_published
-from training.pipelines.published.examples import Examples, Measured, Part, read_examples
+from training.pipelines.published.examples import Examples, Measured, read_examples
 from training.pipelines.published.joint_card import (
     joint_golden,
     joint_metrics,
@@ -93,7 +93,11 @@ def ensemble(settings: EnsembleSettings, console: Console | None = None) -> Ense
             raise SettingsError(f"--model {other.path} is given twice; say how much it counts with --weight")
         check_together(models[0], other)
     card = models[0].card
-    validation, test = (_read(settings, card, part, console) for part in ("validation", "test"))
+    examples = read_examples(
+        card, settings.data, console, batch_size=settings.batch_size, validation_file=settings.validation_file
+    )
+    validation, test = examples("validation"), examples("test")
+    check_same_data(card, test.trained_on, test.sha256)
     weights = _choose_weights(settings, models, validation, console)
     chosen = [(model, weight) for model, weight in zip(models, weights, strict=True) if weight > 0]
     models, weights = [model for model, _ in chosen], [weight for _, weight in chosen]
@@ -125,19 +129,6 @@ def ensemble(settings: EnsembleSettings, console: Console | None = None) -> Ense
         for model, weight, single in zip(models, weights, singles, strict=True)
     )
     return Ensemble(published, card, measured, members, joined.parity, test.what)
-
-
-def _read(settings: EnsembleSettings, card: Card, part: Part, console: Console) -> Examples:
-    examples = read_examples(
-        card,
-        settings.data,
-        part,
-        console,
-        batch_size=settings.batch_size,
-        validation_file=settings.validation_file,
-    )
-    check_same_data(card, examples.trained_on, examples.sha256)
-    return examples
 
 
 def _choose_weights(

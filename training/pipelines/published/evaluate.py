@@ -139,10 +139,9 @@ def open_published(path: Path) -> Published:
 
 
 def _read(settings: EvaluateSettings, card: Card, console: Console, origin: Card | None = None) -> Examples:
-    return read_examples(
+    read = read_examples(
         card,
         settings.data,
-        settings.part,
         console,
         batch_size=settings.batch_size,
         columns=Columns(settings.text_column, settings.label_column, settings.time_column, settings.time_format),
@@ -150,6 +149,7 @@ def _read(settings: EvaluateSettings, card: Card, console: Console, origin: Card
         skip_broken=settings.skip_broken,
         origin=origin,
     )
+    return read(settings.part)
 
 
 def _open_rival(against: Path, this: Card) -> Published:

@@ -69,6 +69,10 @@ class Examples:
     """Images as users send them, in the batches that are measured."""
 
 
+ExamplesOf = Callable[[Part], Examples]
+"""The examples of a part of data that are read already; SettingsError: the part cannot be had."""
+
+
 @dataclass(frozen=True)
 class Columns:
     """Where in a table things are, if not where training found them."""
@@ -82,7 +86,6 @@ class Columns:
 def read_examples(
     card: Card,
     data: Sequence[Path],
-    part: Part,
     console: Console,
     *,
     batch_size: int = 32,
@@ -90,13 +93,12 @@ def read_examples(
     validation_file: Path | None = None,
     skip_broken: bool = False,
     origin: Card | None = None,
-) -> Examples:
-    """Read data as the model takes them.
+) -> ExamplesOf:
+    """Read data as the model takes them, once for all parts of them.
 
     Args:
         card: of the model.
         data: in any form that training reads.
-        part: of them; see `EvaluateSettings.part`.
         console: for progress.
         batch_size: of what is given to a graph at once.
         columns: where in a table things are.
@@ -106,7 +108,6 @@ def read_examples(
 
     Raises:
         DataError: they cannot be read, or have a class that the model does not know.
-        SettingsError: the part cannot be had.
         InputError: a table cannot be read.
     """
     columns, origin = columns or Columns(), origin or card
@@ -116,26 +117,24 @@ def read_examples(
             images = settings_of(card, ImageSettings, data=one_path(data), **split)
             if skip_broken:
                 images = images.model_copy(update={"skip_broken": True})
-            return _images(card, origin, images, part, batch_size, console)
+            return _images(card, origin, images, batch_size, console)
         case TextTask():
             given = _given(text_column=columns.text, label_column=columns.label, validation_file=validation_file)
             texts = settings_of(card, TextSettings, data=list(data), **split, **given)
-            return _texts(card, origin, texts, part, batch_size)
+            return _texts(card, origin, texts, batch_size)
         case SeriesTask(features=features, targets=targets):
             names = [feature.name for feature in features]
             own = {"target": names[: len(targets)], "feature": names[len(targets) :], "calendar": ""}
             given = _given(time_column=columns.time, time_format=columns.time_format)
             series = settings_of(card, SeriesSettings, data=one_path(data), **own, **split, **given)
-            return _forecasts(card, origin, series, part, batch_size)
+            return _forecasts(card, origin, series, batch_size)
 
 
 def _given(**values: object) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _images(
-    card: Card, origin: Card, settings: ImageSettings, part: Part, batch_size: int, console: Console
-) -> Examples:
+def _images(card: Card, origin: Card, settings: ImageSettings, batch_size: int, console: Console) -> ExamplesOf:
     task = card.task
     assert isinstance(task, ImageTask)
     images = read_images(
@@ -158,12 +157,17 @@ def _images(
     else:
         parts = {name: _of_part(images, name) for name in ("train", "validation", "test")}
     parts = {name: indexes for name, indexes in parts.items() if indexes} | {"all": tuple(range(len(images.items)))}
-    name = _choose(origin, parts, part)
-    pictures = EvaluationImages(relabelled(images, task.labels, card.name), parts[name], task.resize)
-    what = _describe(origin, same, name, f"{len(pictures)} images")
-    sample, _ = next(pictures.batches(_SAMPLE))
-    examples = _classified(what, images.sha256, same, name, lambda: pictures.batches(batch_size), sample)
-    return replace(examples, files=lambda: _files(pictures, batch_size))
+    known = relabelled(images, task.labels, card.name)
+
+    def of_part(part: Part) -> Examples:
+        name = _choose(origin, parts, part)
+        pictures = EvaluationImages(known, parts[name], task.resize)
+        what = _describe(origin, same, name, f"{len(pictures)} images")
+        sample, _ = next(pictures.batches(_SAMPLE))
+        examples = _classified(what, images.sha256, same, name, lambda: pictures.batches(batch_size), sample)
+        return replace(examples, files=lambda: _files(pictures, batch_size))
+
+    return of_part
 
 
 def _files(pictures: EvaluationImages, batch_size: int) -> Iterator[list[bytes]]:
@@ -172,13 +176,8 @@ def _files(pictures: EvaluationImages, batch_size: int) -> Iterator[list[bytes]]
         yield [item.file() for item in items[start : start + batch_size]]
 
 
-def _texts(card: Card, origin: Card, settings: TextSettings, part: Part, batch_size: int) -> Examples:
+def _texts(card: Card, origin: Card, settings: TextSettings, batch_size: int) -> ExamplesOf:
     assert isinstance(card.task, TextTask)
-    if _validated_on_file(origin) and settings.validation_file is None and part == "auto":
-        raise SettingsError(
-            f"{origin.name!r} was validated on a file of its own; name it with --validation-file, so that the "
-            "test part can be found again, or take --part all of other data"
-        )
     if settings.validation_file and origin.provenance.settings and not _validated_on_file(origin):
         raise SettingsError(f"{origin.name!r} was not validated on a file of its own; leave out --validation-file")
     read = partial(read_texts, text_column=settings.text_column, label_column=settings.label_column)
@@ -197,16 +196,26 @@ def _texts(card: Card, origin: Card, settings: TextSettings, part: Part, batch_s
         parts |= {
             name: TextPart(found.texts, tuple(known[label] for label in found.classes)) for name, found in named.items()
         }
-    name = _choose(origin, parts, part)
-    chosen = parts[name]
 
-    def batches() -> Iterator[tuple[Tensors, Sequence[int]]]:
-        for start in range(0, len(chosen.texts), batch_size):
-            rows = slice(start, start + batch_size)
-            yield text_tensor(chosen.texts[rows]), chosen.classes[rows]
+    def of_part(part: Part) -> Examples:
+        if _validated_on_file(origin) and settings.validation_file is None and part == "auto":
+            raise SettingsError(
+                f"{origin.name!r} was validated on a file of its own; name it with --validation-file, so that the "
+                "test part can be found again, or take --part all of other data"
+            )
+        name = _choose(origin, parts, part)
+        chosen = parts[name]
+        what = _describe(origin, same, name, f"{len(chosen.texts)} texts")
+        sample = text_tensor(chosen.texts[:_SAMPLE])
+        return _classified(what, sha256, same, name, lambda: _text_batches(chosen, batch_size), sample)
 
-    what = _describe(origin, same, name, f"{len(chosen.texts)} texts")
-    return _classified(what, sha256, same, name, batches, text_tensor(chosen.texts[:_SAMPLE]))
+    return of_part
+
+
+def _text_batches(part: TextPart, size: int) -> Iterator[tuple[Tensors, Sequence[int]]]:
+    for start in range(0, len(part.texts), size):
+        rows = slice(start, start + size)
+        yield text_tensor(part.texts[rows]), part.classes[rows]
 
 
 def _validated_on_file(card: Card) -> bool:
@@ -228,9 +237,7 @@ def _classified(
     return Examples(what, sha256, same, name in ("test", "all"), measure, sample)
 
 
-def _forecasts(card: Card, origin: Card, settings: SeriesSettings, part: Part, batch_size: int) -> Examples:
-    task = card.task
-    assert isinstance(task, SeriesTask)
+def _forecasts(card: Card, origin: Card, settings: SeriesSettings, batch_size: int) -> ExamplesOf:
     readable = settings.data.is_file()  # else reading says what is missing
     sha256 = files_hash([settings.data]) if readable else ""
     same = readable and same_data(origin, sha256, named_files_hash([settings.data]))
@@ -240,22 +247,29 @@ def _forecasts(card: Card, origin: Card, settings: SeriesSettings, part: Part, b
     else:
         parts, settings = {}, settings.model_copy(update={"rows": None})
     parts["all"] = _all_windows(settings)
-    name = _choose(origin, parts, part)
-    windows = parts[name]
+
+    def of_part(part: Part) -> Examples:
+        name = _choose(origin, parts, part)
+        windows = parts[name]
+        history = windows.__getitems__(list(range(min(_SAMPLE, len(windows)))))[0].numpy()
+        sample = {SERIES_INPUT: history[:1, :1], **zero_state(card)} if card.state else {SERIES_INPUT: history}
+        what = _describe(origin, same, name, f"{len(windows)} forecasts")
+        measure = partial(_measure_forecasts, card=card, windows=windows, batch_size=batch_size)
+        return Examples(what, sha256, same, name in ("test", "all"), measure, sample)
+
+    return of_part
+
+
+def _measure_forecasts(run: Run, *, card: Card, windows: Windows, batch_size: int) -> Measured:
+    task = card.task
+    assert isinstance(task, SeriesTask)
+    if card.state:
+        errors = stream_errors(run, card.state, windows)
+    else:
+        errors = forecast_errors(run, windows.batches(batch_size))
+    names = [target.name for target in task.targets]
     half_widths = np.array(task.interval.half_widths) if task.interval else None
-    std = target_std(card).tolist()
-
-    def measure(run: Run) -> Measured:
-        if card.state:
-            errors = stream_errors(run, card.state, windows)
-        else:
-            errors = forecast_errors(run, windows.batches(batch_size))
-        return Measured(forecast_estimates(errors, settings.target, std, half_widths), errors)
-
-    history = windows.__getitems__(list(range(min(_SAMPLE, len(windows)))))[0].numpy()
-    sample = {SERIES_INPUT: history[:1, :1], **zero_state(card)} if card.state else {SERIES_INPUT: history}
-    what = _describe(origin, same, name, f"{len(windows)} forecasts")
-    return Examples(what, sha256, same, name in ("test", "all"), measure, sample)
+    return Measured(forecast_estimates(errors, names, target_std(card).tolist(), half_widths), errors)
 
 
 def _all_windows(settings: SeriesSettings) -> Windows:

@@ -63,12 +63,12 @@ def compare_with_origin(
     origin, new = find_origin(settings.from_model, settings.runs), open_published(published.path)
     held_out = settings.validation_file if isinstance(settings, TextSettings) else None
     console.print(f"comparing with {origin.label} on the same test part", highlight=False)
-    examples = read_examples(new.card, data, "test", console, validation_file=held_out)
+    examples = read_examples(new.card, data, console, validation_file=held_out)("test")
     of_old = examples
     if isinstance(new.card.task, ImageTask) and isinstance(origin.card.task, ImageTask):
         task = new.card.task.model_copy(update={"resize": origin.card.task.resize})
         if task != new.card.task:  # the old model takes the same images in another size
-            of_old = read_examples(new.card.model_copy(update={"task": task}), data, "test", console)
+            of_old = read_examples(new.card.model_copy(update={"task": task}), data, console)("test")
     old_run = make_run(open_session(origin.path))
     if not isinstance(new.card.task, SeriesTask):
         old_run = _widened(old_run, origin.labels, new.card.task.labels)
