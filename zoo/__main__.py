@@ -16,7 +16,7 @@ from rich.table import Table
 from zoo import BUNDLED
 from zoo.card import Card, ImageTask, Quantity, SeriesTask, TextTask
 from zoo.catalog import find_entries, read_catalog
-from zoo.errors import RepositoryError, ZooError
+from zoo.errors import GoldenError, RepositoryError, ZooError
 from zoo.package import read_card
 from zoo.repository import ModelVersion, Problem, scan
 
@@ -124,7 +124,12 @@ def _verify(chosen: ModelVersion) -> str:
     session = open_session(chosen.path)
     if card is None or not card.golden.samples:
         return "opens, but has no golden samples to check"
-    worst = check_golden(card, make_run(session))
+    try:
+        worst = check_golden(card, make_run(session))
+    except ZooError:
+        raise
+    except Exception as exc:  # ONNX Runtime's exceptions have no common base of their own
+        raise GoldenError(f"the graph does not run as the card says: {exc}") from exc
     return f"{len(card.golden.samples)} golden samples reproduced (largest error {worst:.1%} of the tolerance)"
 
 

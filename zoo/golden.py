@@ -44,7 +44,7 @@ def check_golden(card: Card, run: Run) -> float:
     if not card.golden.samples:
         return 0.0
     output = output_name(card.task)
-    answers = _stepped(card, run) if card.state else run(golden_inputs(card))[output]
+    answers = _stepped(card, run) if card.state else _output(run(golden_inputs(card)), output)
     got = np.asarray(answers, np.float64).reshape(len(card.golden.samples), -1)
     expected = np.array([sample.expected for sample in card.golden.samples], np.float64)
     if got.shape != expected.shape:
@@ -88,9 +88,15 @@ def _stepped(card: Card, run: Run) -> list[NDArray[np.generic]]:
         outputs: Tensors = {}
         for row in sample.history or ():
             outputs = run({SERIES_INPUT: np.array([[row]], np.float32), **state})
-            state = {part.input: outputs[part.output] for part in card.state}
-        answers.append(outputs[FORECAST])
+            state = {part.input: _output(outputs, part.output) for part in card.state}
+        answers.append(_output(outputs, FORECAST))
     return answers
+
+
+def _output(outputs: Tensors, name: str) -> NDArray[np.generic]:
+    if name not in outputs:
+        raise GoldenError(f"the graph has no output {name!r}, which the card promises; it has {', '.join(outputs)}")
+    return outputs[name]
 
 
 def output_name(task: Task) -> str:

@@ -122,6 +122,14 @@ def test_nothing_to_verify_is_no_success(repository: Path, tmp_path_factory: pyt
     assert "no model version 7 in" in err
 
 
+def test_a_card_of_another_graph_costs_only_its_model(repository: Path, zoo) -> None:  # type: ignore[no-untyped-def]
+    publish(text_graph(), image_card(IMAGES), repository, "mixed")
+    code, out, _ = zoo("verify", "-r", repository)
+    assert code == 1
+    assert "mixed 1: the graph does not run as the card says: Required inputs" in out
+    assert "total 1: " in out
+
+
 def test_a_full_disk_behind_the_output_is_one_line() -> None:
     with Path("/dev/full").open("w") as full:
         result = subprocess.run([sys.executable, "-m", "zoo", "list"], stdout=full, stderr=subprocess.PIPE, text=True)

@@ -74,6 +74,11 @@ def test_nan_outputs_are_refused() -> None:
         check_golden(text_card(TEXTS), lambda _: {"probabilities": np.full((1, 2), np.nan)})
 
 
+def test_an_output_that_is_not_there_is_named() -> None:
+    with pytest.raises(GoldenError, match="no output 'probabilities', which the card promises; it has scores"):
+        check_golden(text_card(TEXTS), lambda _: {"scores": np.zeros((1, 2))})
+
+
 def test_a_file_that_the_runtime_refuses_is_a_package_error() -> None:
     with pytest.raises(PackageError, match="ONNX Runtime refuses it"):
         open_session(b"nonsense")
