@@ -56,11 +56,11 @@ def show(model: ModelName, repository: Repository = BUNDLED, version: Version = 
     """Show what a model says about itself: task, input, labels, preprocessing, metrics, licence, provenance."""
     chosen = _choose(repository, model, version)[-1]
     card = read_card(chosen.path)
+    if as_json:
+        console.print_json(card.model_dump_json(exclude={"golden": {"samples"}}) if card else "null")
+        return
     if card is None:
         errors.print(f"{escape(str(chosen.path))} has no card: an ONNX file of another exporter.", soft_wrap=True)
-        return
-    if as_json:
-        console.print_json(card.model_dump_json(exclude={"golden": {"samples"}}))
         return
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)

@@ -114,6 +114,14 @@ def test_a_model_that_cannot_be_used_is_named_with_the_reason(repository: Path, 
         assert f"half cannot be used: no file model.onnx in {repository}/half/1" in err
 
 
+def test_a_file_without_a_card_is_shown_as_such(tmp_path: Path, zoo) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "plain" / "1").mkdir(parents=True)
+    (tmp_path / "plain" / "1" / "model.onnx").write_bytes(text_graph())
+    assert "plain/1/model.onnx has no card" in zoo("show", "plain", "-r", tmp_path)[2]
+    assert zoo("show", "plain", "--json", "-r", tmp_path) == (0, "null\n", "")
+    assert "(no card)" in zoo("list", "--json", "-r", tmp_path)[1]
+
+
 def test_nothing_to_verify_is_no_success(repository: Path, tmp_path_factory: pytest.TempPathFactory, zoo) -> None:  # type: ignore[no-untyped-def]
     empty = tmp_path_factory.mktemp("empty")
     assert zoo("verify", "-r", empty)[::2] == (2, f"error: no model in {empty}; it has nothing\n")
