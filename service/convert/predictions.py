@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from menagerie.v1 import model_pb2, prediction_service_pb2
 from service.errors import RequestError
-from service.models.typed import ReadColumns
+from service.models.typed import Table
 from zoo.card import SeriesTask
 from zoo.errors import InputError
 from zoo.series import add_calendar, prepare_history
@@ -75,9 +75,12 @@ def classifications(
     ]
 
 
-def column_readers(histories: Sequence[prediction_service_pb2.History], task: SeriesTask) -> list[ReadColumns]:
-    """How to read each table, later and elsewhere."""
-    return [partial(_columns, history, task) for history in histories]
+def history_tables(histories: Sequence[prediction_service_pb2.History], task: SeriesTask) -> list[Table]:
+    """Each table, to be read later and elsewhere."""
+    return [
+        Table(sum(len(column.values) for column in history.columns), partial(_columns, history, task))
+        for history in histories
+    ]
 
 
 def check_end_times(histories: Sequence[prediction_service_pb2.History], task: SeriesTask) -> None:

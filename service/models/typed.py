@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,11 +17,19 @@ from zoo.image import prepare_image
 from zoo.series import prepare_history
 from zoo.text import prepare_text
 
-ReadColumns = Callable[[], Mapping[str, ArrayLike]]
-"""Gives the columns of a table; raises InputError where there are none to give."""
 # What takes less time than a change of threads is prepared on the event loop.
 _INLINE_CHARACTERS = 10_000
-_INLINE_TABLES = 4
+_INLINE_TABLES, _INLINE_VALUES = 4, 10_000
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of readings, not read yet."""
+
+    values: int
+    """In all its columns."""
+    read: Callable[[], Mapping[str, ArrayLike]]
+    """Gives the columns; raises InputError where there are none to give."""
 
 
 async def classify_images(model: ServedModel, images: Sequence[bytes], deadline: float | None) -> NDArray[np.float32]:
@@ -54,7 +63,7 @@ async def classify_texts(model: ServedModel, texts: Sequence[str], deadline: flo
     return await model.answer(len(texts), prepare, PROBABILITIES, deadline)
 
 
-async def forecast(model: ServedModel, histories: Sequence[ReadColumns], deadline: float | None) -> NDArray[np.float32]:
+async def forecast(model: ServedModel, histories: Sequence[Table], deadline: float | None) -> NDArray[np.float32]:
     """Forecast tables of readings: [N, horizon, targets]; errors as `classify_images`."""
     task = model.task(SeriesTask)
     if model.settings.sequence:
@@ -62,8 +71,9 @@ async def forecast(model: ServedModel, histories: Sequence[ReadColumns], deadlin
         raise TaskMismatchError("model.name", text, metadata={"model": model.name})
 
     async def prepare() -> Tensors:
-        pool = None if len(histories) <= _INLINE_TABLES else model.pool
-        tables = await prepare_all(pool, "histories[{}].columns", histories, lambda read: prepare_history(read(), task))
-        return {SERIES_INPUT: np.stack(tables)}
+        few = len(histories) <= _INLINE_TABLES and sum(table.values for table in histories) <= _INLINE_VALUES
+        pool, field = None if few else model.pool, "histories[{}].columns"
+        windows = await prepare_all(pool, field, histories, lambda table: prepare_history(table.read(), task))
+        return {SERIES_INPUT: np.stack(windows)}
 
     return await model.answer(len(histories), prepare, FORECAST, deadline)

@@ -63,8 +63,8 @@ class PredictionServicer(prediction_service_pb2_grpc.PredictionServiceServicer):
             task = model.task(SeriesTask)
             predictions.check_items("histories", len(request.histories), self._max_items)
             predictions.check_end_times(request.histories, task)
-            readers = predictions.column_readers(request.histories, task)
-            forecast = await typed.forecast(model, readers, deadline_of(context))
+            histories = predictions.history_tables(request.histories, task)
+            forecast = await typed.forecast(model, histories, deadline_of(context))
             with model.metrics.timed("encode"):
                 results = predictions.forecast_tables(forecast, task, request.histories)
                 return ForecastResponse(model=_reference(model), results=results)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import threading
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from menagerie.v1 import model_pb2, model_service_pb2
+from service.models import typed
 from tests.service.calls import Calls, history, picture
+from zoo.series import prepare_history
 
 
 async def test_images(calls: Calls) -> None:
@@ -37,6 +41,22 @@ async def test_forecasts(calls: Calls) -> None:
     assert [time.ToDatetime(UTC).hour for time in first.times] == [13, 14]
     assert list(second.columns[0].values) == [9, 9]
     assert not second.times
+
+
+async def test_long_histories_are_read_beside_the_event_loop(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of millions of rows only the newest are used, but all are looked at: nobody else should wait for that."""
+    threads: list[str] = []
+
+    def noting(*arguments: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return prepare_history(*arguments)
+
+    monkeypatch.setattr(typed, "prepare_history", noting)
+    short, long = history([7, 8, 9]), history([1.0] * 100_000 + [4])
+    assert list((await calls.forecast(short)).results[0].columns[0].values) == [9, 9]
+    assert list((await calls.forecast(long)).results[0].columns[0].values) == [4, 4]
+    assert threads[0] == threading.current_thread().name
+    assert threads[1].startswith("decode")
 
 
 async def test_more_classes_than_there_are_means_all(calls: Calls) -> None:
