@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -26,6 +26,8 @@ from menagerie.v1 import (
 )
 from service.client.connection import Credentials
 from service.client.errors import translate
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -143,12 +145,16 @@ class Client:
         """Forecast after each row as it comes; None while the model needs more rows. Version 0 is the newest.
 
         The server keeps what the model has seen until `readings` end or the iteration does; it may last for ever.
+        What `readings` raise is raised here, after the forecasts for the rows before.
         """
-        messages = _stream(model_pb2.ModelRef(name=model, version=version), readings)
+        failures: list[Exception] = []
+        messages = _until_failure(_stream(model_pb2.ModelRef(name=model, version=version), readings), failures)
         call = self._predictions.ForecastStream(messages, metadata=self._metadata)
         try:
             for response in call:
                 yield _forecast(response.model, response.forecast) if response.HasField("forecast") else None
+            if failures:
+                raise failures[0]
         except grpc.RpcError as exc:
             raise translate(exc, self.address) from exc
         finally:
@@ -208,6 +214,14 @@ def _stream(
         time = None if reading.time is None else _timestamp(reading.time)
         row = prediction_service_pb2.Reading(values=reading.values, time=time)
         yield prediction_service_pb2.ForecastStreamRequest(reading=row)
+
+
+def _until_failure(items: Iterable[Item], failures: list[Exception]) -> Iterator[Item]:
+    """The items up to an error, which is put aside: gRPC, which iterates, would say only that there was one."""
+    try:
+        yield from items
+    except Exception as exc:
+        failures.append(exc)
 
 
 def _timestamp(time: datetime) -> Timestamp:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -97,3 +98,15 @@ def test_no_server_is_said_with_the_way_out() -> None:
     with Client("127.0.0.1:1") as client, pytest.raises(PredictionError, match="menagerie-serve") as error:
         client.classify_texts("moods", ["x"])
     assert error.value.reason == "SERVER_UNREACHABLE"
+
+
+def test_what_the_readings_raise_is_raised(client: Client) -> None:
+    def readings() -> Iterator[Reading]:
+        for _ in range(3):
+            yield Reading({"temperature": 1, "load": 10.0})
+        raise OSError("the sensor does not answer")
+
+    answers = client.forecast_stream("load", readings())
+    assert [next(answers) is None for _ in range(3)] == [True, True, False]
+    with pytest.raises(OSError, match="the sensor does not answer"):
+        next(answers)
