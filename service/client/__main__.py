@@ -33,9 +33,11 @@ class _ManyValues(TyperCommand):
         repeated: list[str] = []
         option = ""
         for previous, argument in zip(["", *args], args, strict=False):
-            if argument.startswith("-") and len(argument) > 1:
+            if option and previous == option:
+                pass  # its first value, whatever it looks like
+            elif argument.startswith("-") and len(argument) > 1:
                 option = argument if argument in _MANY else ""
-            elif option and previous != option:
+            elif option:
                 repeated.append(option)
             repeated.append(argument)
         return super().parse_args(ctx, repeated)

@@ -74,6 +74,12 @@ def test_a_text_file_is_one_item_a_line_and_an_empty_line_fails_alone(predict: P
     assert [item.get("error", {}).get("reason") for item in objects(out)] == [None, "TEXT_EMPTY", None]
 
 
+def test_a_text_that_begins_with_a_dash(predict: Predict) -> None:
+    code, out, _ = predict("--model", "moods", "--text", "-5 degrees, good", "bad", "--json")
+    assert code == 0
+    assert [item["input"] for item in objects(out)] == ["-5 degrees, good", "bad"]
+
+
 def test_only_a_newline_ends_a_line_of_a_text_file(predict: Predict, tmp_path: Path) -> None:
     path = tmp_path / "texts.txt"
     path.write_bytes("good\u2028good\x0cgood\r\nbad\x85bad".encode())
