@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -11,16 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 
 from tests.training.conftest import Result
 from tests.training.pictures import write_pictures
 from training.errors import WeightsError
 from training.models.adoption import adopt_weights
+from training.pipelines.published.succession import compare_with_origin
+from training.runs import SETTINGS_FILE, read_manifest, read_values
+from training.settings import TextSettings
 from zoo.card import LOGITS, Card
 from zoo.golden import Tensors, golden_inputs
 from zoo.package import read_card
-from zoo.repository import MODEL_FILE
+from zoo.repository import MODEL_FILE, ModelVersion
 from zoo.runtime import make_run, open_session
 
 Train = Callable[..., Result]
@@ -107,6 +112,25 @@ def test_texts_that_the_old_model_has_seen_do_not_count(menagerie_train: Train, 
     assert row["count"] + values["left_out"] == card.test_metrics["test_items"]
     assert row["old"] == row["new"]
     assert f"{values['left_out']} test items were used to train moods 1; they do not count" in result.stdout
+
+    # Once more, from the new one: what the first had learnt from does not count either.
+    result = menagerie_train(
+        "text", folder / "moods.tsv", "--from-model", folder / "zoo" / "moods" / "3", *options, "--split-seed", 9
+    )
+    assert result.exit_code == 0, result.stderr
+    runs = [folder / "runs" / version(folder, "moods", number)[1].provenance.run for number in (1, 3, 4)]
+    first, second, third = ({row.sha256 for row in read_manifest(run) if row.part == "test"} for run in runs)
+    assert third & second & first < third & second
+    assert table(folder, "moods")["left_out"] == len(third - (second & first))
+
+    # Where the first one is gone, that is said.
+    shutil.rmtree(folder / "zoo" / "moods" / "1")
+    settings = TextSettings.model_validate(read_values(runs[2] / SETTINGS_FILE, TextSettings))
+    last = ModelVersion("moods", 4, version(folder, "moods", 4)[0])
+    console = Console(file=io.StringIO(), width=400)
+    assert compare_with_origin(settings, settings.data, last, runs[2], console).left_out == len(third - second)
+    assert isinstance(console.file, io.StringIO)
+    assert "items that moods 3 had learnt from before its own run are not known" in console.file.getvalue()
 
 
 def test_forecasts(menagerie_train: Train, folder: Path) -> None:

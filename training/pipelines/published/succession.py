@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,14 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from training.errors import TrainingError
 from training.evaluation.estimates import Estimate
 from training.evaluation.significance import share_interval
 from training.pipelines.origin import Origin, find_origin
 from training.pipelines.published.evaluate import compare, open_published
 from training.pipelines.published.examples import Measured, read_examples
-from training.runs import read_manifest
+from training.runs import SETTINGS_FILE, read_manifest, read_values
+from training.saying import say
 from training.settings import RunSettings, TextSettings
 from zoo.card import LOGITS, Card, ImageTask, SeriesTask
+from zoo.errors import ZooError
 from zoo.golden import Run, Tensors
 from zoo.repository import ModelVersion
 from zoo.runtime import make_run, open_session
@@ -73,14 +76,15 @@ def compare_with_origin(
     if not isinstance(new.card.task, SeriesTask):
         old_run = _widened(old_run, origin.labels, new.card.task.labels)
     before, after = of_old.measure(old_run), examples.measure(make_run(open_session(published.path)))
-    rows, left_out = _rows(origin, new.card, before, after, run_folder)
+    rows, left_out = _rows(origin, new.card, before, after, _unseen(settings, origin, run_folder, console))
     return Succession(origin.label, f"{published.name} {published.version}", after.headline, tuple(rows), left_out)
 
 
-def _rows(origin: Origin, card: Card, before: Measured, after: Measured, run_folder: Path) -> tuple[list[Row], int]:
+def _rows(
+    origin: Origin, card: Card, before: Measured, after: Measured, unseen: NDArray[np.bool_]
+) -> tuple[list[Row], int]:
     if before.report is None or after.report is None:
         return [_row("all forecasts", before, after, card)], 0
-    unseen = _unseen(origin.folder, run_folder)
     known = np.isin(after.report.targets, [_labels(card).index(label) for label in origin.labels])
     rows = []
     if unseen.any():
@@ -110,10 +114,24 @@ def _only(measured: Measured, chosen: NDArray[np.bool_]) -> Measured:
     return Measured({"accuracy": accuracy}, part.probabilities, part)
 
 
-def _unseen(before: Path, now: Path) -> NDArray[np.bool_]:
-    """Of each test item, in order, whether the earlier run had it neither for training nor for validation."""
-    learnt = {row.sha256 for row in read_manifest(before) if row.part != "test"}
+def _unseen(settings: RunSettings, origin: Origin, now: Path, console: Console) -> NDArray[np.bool_]:
+    """Of each test item, in order, whether no earlier run had it for training or for validation."""
+    learnt: set[str] = set()
+    for run in _runs_before(settings, origin, console):
+        learnt |= {row.sha256 for row in read_manifest(run.folder) if row.part != "test"}
     return np.array([row.sha256 not in learnt for row in read_manifest(now) if row.part == "test"])
+
+
+def _runs_before(settings: RunSettings, origin: Origin, console: Console) -> Iterator[Origin]:
+    """The run that was gone on from, the one that this had gone on from, and so on."""
+    yield origin
+    while model := read_values(origin.folder / SETTINGS_FILE, type(settings)).get("from_model"):
+        try:
+            origin = find_origin(Path(model), settings.runs)
+        except (TrainingError, ZooError) as exc:
+            say(console, f"items that {origin.label} had learnt from before its own run are not known: {exc}", "yellow")
+            return
+        yield origin
 
 
 def _widened(run: Run, before: Sequence[str], now: Sequence[str]) -> Run:
