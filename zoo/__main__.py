@@ -45,9 +45,12 @@ def list_models(repository: Repository = BUNDLED, as_json: AsJson = False) -> No
     if as_json:
         console.print_json(json.dumps(rows))
         return
-    table = Table("model", "version", "task", "test", "MiB", "description", box=None, pad_edge=False)
+    table = Table("model", "task", "test", "MiB", box=None, pad_edge=False)
+    table.add_column("description", overflow="fold")
     for row in rows:
-        table.add_row(*(escape(str(row[key])) for key in ("model", "version", "task", "test", "mib", "description")))
+        task = str(row["task"]).partition("_")[0]  # image, text, forecast: what is left of 80 columns is for the rest
+        cells = (f"{row['model']} {row['version']}", task, row["test"], row["mib"], row["description"])
+        table.add_row(*(escape(str(cell)) for cell in cells))
     console.print(table if rows else f"no models in {escape(str(repository))}")
 
 

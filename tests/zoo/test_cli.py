@@ -50,7 +50,9 @@ def test_list_has_a_row_for_every_version_and_every_problem(repository: Path, zo
     assert rows["shades"]["test"] == "accuracy 0.75"
     assert "not an ONNX file" in rows["torn"]["description"] or "not a complete" in rows["torn"]["description"]
     assert "no version folder" in rows["empty"]["description"]
-    assert "shades" in zoo("list", "-r", repository)[1]
+    table = zoo("list", "-r", repository)[1].splitlines()
+    assert re.match(r"shades 1 +image +accuracy 0.75 +0.0", next(line for line in table if "shades" in line))
+    assert max(map(len, table)) <= 80
 
 
 @pytest.mark.parametrize(
