@@ -1,9 +1,10 @@
 # The serving image: no torch, no compiler, not root.
 #
-#   docker build -t menagerie .                        CPU
-#   docker build -t menagerie --build-arg EXTRAS=cuda . CUDA, with CUDA and cuDNN as wheels; run with --gpus all
+#   docker build -t menagerie .                          CPU
+#   docker build -t menagerie --build-arg EXTRAS=cuda .  CUDA, with CUDA and cuDNN as wheels; run with --gpus all
 #
-#   docker run -p 127.0.0.1:8001:8001 -p 127.0.0.1:8002:8002 -v ./models:/models menagerie --insecure --repository /models
+#   docker run --init -p 127.0.0.1:8001:8001 -p 127.0.0.1:8002:8002 -v ./models:/models menagerie \
+#       --insecure --repository /models
 #
 # The server listens on all interfaces of the container, so it wants to be told how that is safe: --insecure where only a
 # trusted network reaches them, or --tls-certificate and --tls-key (then MENAGERIE_TLS_CA and MENAGERIE_TLS_SERVER_NAME
