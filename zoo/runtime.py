@@ -29,7 +29,8 @@ def open_session(model: Path | bytes, *, threads: int = 0) -> onnxruntime.Infere
     options.log_severity_level = 3  # errors; warnings about the graph are for its exporter
     try:
         source = model if isinstance(model, bytes) else str(model)
-        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        # Its fall-back would try the same once more, and write of it to standard output.
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as exc:  # ONNX Runtime's exceptions have no common base of their own
         where = "the exported model" if isinstance(model, bytes) else str(model)
         raise PackageError(f"{where}: ONNX Runtime refuses it: {exc}") from exc

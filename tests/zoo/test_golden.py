@@ -82,3 +82,9 @@ def test_an_output_that_is_not_there_is_named() -> None:
 def test_a_file_that_the_runtime_refuses_is_a_package_error() -> None:
     with pytest.raises(PackageError, match="ONNX Runtime refuses it"):
         open_session(b"nonsense")
+
+
+def test_a_damaged_name_in_a_graph_is_told_once(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(PackageError, match="ONNX Runtime refuses it: .*codec can't decode byte 0xff"):
+        open_session(text_graph().replace(b"MatMul", b"\xff" * 6))
+    assert capfd.readouterr().out == ""
