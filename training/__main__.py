@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import io
+import sys
 
 import typer
 
@@ -29,6 +31,10 @@ def build_app() -> typer.Typer:
 
 def main() -> None:
     """Parse the command line and run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal may have no sign for the name of a class; that must not end a run that has published its model.
+            stream.reconfigure(errors="backslashreplace")
     build_app()()
 
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from tests.cards import image_card
+from training.__main__ import main
 from training.evaluation.calibration import calibration_error, reliability
 from training.evaluation.classification import ClassificationReport, classification_report
 from training.evaluation.forecasts import ForecastReport
@@ -25,6 +26,7 @@ from training.reports.forecast_figures import ForecastExample, forecast_examples
 from training.reports.page import Page
 from training.reports.summary import print_classifier, print_fit, print_published
 from training.reports.tables import print_errors
+from training.saying import say
 from zoo.card import LOGITS, ImageTask, Quantity, SeriesTask
 from zoo.repository import ModelVersion
 
@@ -176,3 +178,13 @@ def test_numbers_and_words_of_a_table(tmp_path: Path) -> None:
     assert '<td>a &amp; b</td><td class="number">0.1235</td><td class="number">7</td>' in text
     assert '<td>tiny</td><td class="number">1.2e-06</td><td class="number">0.0000</td>' in text
     assert '<td>large</td><td class="number">123456.8</td>' in text
+
+
+def test_a_terminal_without_a_sign_shows_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that has published its model must not end in a trace because of the name of a class."""
+    stdout = io.TextIOWrapper(io.BytesIO(), "latin-1")
+    monkeypatch.setattr("sys.stdout", stdout)
+    monkeypatch.setattr("training.__main__.build_app", lambda: lambda: say(Console(), "class \uc218: 3"))
+    main()
+    stdout.flush()
+    assert stdout.buffer.getvalue() == b"class \\uc218: 3\n"  # type: ignore[attr-defined]
