@@ -153,12 +153,12 @@ class Client:
         try:
             for response in call:
                 yield _forecast(response.model, response.forecast) if response.HasField("forecast") else None
-            if failures:
-                raise failures[0]
         except grpc.RpcError as exc:
             raise translate(exc, self.address) from exc
         finally:
             call.cancel()
+        if failures:
+            raise failures[0]
 
     def list_models(self) -> list[model_pb2.ModelSummary]:
         """List what the server has, ready or not."""

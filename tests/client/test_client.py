@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import grpc
 import pytest
 from PIL import Image
 
@@ -104,9 +105,9 @@ def test_what_the_readings_raise_is_raised(client: Client) -> None:
     def readings() -> Iterator[Reading]:
         for _ in range(3):
             yield Reading({"temperature": 1, "load": 10.0})
-        raise OSError("the sensor does not answer")
+        raise grpc.RpcError("the sensor does not answer")  # of another server, say
 
     answers = client.forecast_stream("load", readings())
     assert [next(answers) is None for _ in range(3)] == [True, True, False]
-    with pytest.raises(OSError, match="the sensor does not answer"):
+    with pytest.raises(grpc.RpcError, match="the sensor does not answer"):
         next(answers)
