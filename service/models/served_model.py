@@ -14,6 +14,7 @@ from service.backend.contract import Device, Signature, Tensors
 from service.batching.batcher import Batcher
 from service.batching.runs import Computed
 from service.errors import (
+    DeadlineExpiredError,
     InferenceError,
     NotANumberError,
     QueueFullError,
@@ -36,11 +37,11 @@ from zoo.card import FORECAST, SERIES_INPUT, ImageTask, SeriesTask, TextTask
 
 TaskKind = TypeVar("TaskKind", ImageTask, TextTask, SeriesTask)
 PROBE_SECONDS = 3.0
-"""A probe that takes longer than this has failed."""
+"""A probe that takes longer than this has failed, if the model was not busy with others."""
 FRESH_SECONDS = 1.0
 """A run that ended no longer ago than this proves as much as a probe; longer for a slow model."""
 BUSY_SECONDS = 10.0
-"""A model whose queue is full works, if a run ended no longer ago than this."""
+"""A model that has no time for a probe, as others are there, works if a run ended no longer ago than this."""
 PRIORITIES = Priorities(levels=3, default=2)
 """Of the tensor API, where a model has none of its own."""
 
@@ -109,17 +110,7 @@ class ServedModel:
             max_queue_rows=settings.max_queue_rows,
             max_queue_seconds=settings.max_queue_seconds,
         )
-        sequence = self.settings.sequence
-        self._stepper = (
-            Stepper(
-                *(name, sequence, loaded.graph, self._batcher, metrics),
-                max_sequences=settings.max_sequences,
-                idle_seconds=settings.sequence_idle_seconds,
-                check=self._check_outputs,
-            )
-            if sequence
-            else None
-        )
+        self._stepper = self._open_stepper(loaded, settings)
         self.conversations = Conversations(self._stepper.sequences if self._stepper else None)
         """What it stays for when another one takes its place."""
 
@@ -250,7 +241,7 @@ class ServedModel:
             return True
         try:
             await self._batcher.submit(self.probe, self._shown, deadline=start + PROBE_SECONDS, counted=False)
-        except QueueFullError:
+        except (QueueFullError, DeadlineExpiredError):
             return start - self._last_success < BUSY_SECONDS
         except ServiceError:
             return False
@@ -274,6 +265,17 @@ class ServedModel:
             self._stepper.close()
         self._runner.close()
         self.metrics.settle()
+
+    def _open_stepper(self, loaded: LoadedModel, settings: Settings) -> Stepper | None:
+        """What keeps the state of sequences; None: the model has none."""
+        if self.settings.sequence is None:
+            return None
+        return Stepper(
+            *(self.name, self.settings.sequence, loaded.graph, self._batcher, self.metrics),
+            max_sequences=settings.max_sequences,
+            idle_seconds=settings.sequence_idle_seconds,
+            check=self._check_outputs,
+        )
 
     def _wanted(self, output: str) -> tuple[str, ...]:
         """The output that callers get, and those that only the monitor looks at."""

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2
@@ -13,7 +14,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from inference import grpc_service_pb2 as pb
 from menagerie.v1 import model_pb2, model_service_pb2
-from tests.service.calls import Calls, failure, picture
+from service.models import served_model
+from tests.service.calls import Calls, failure, picture, until
 from tests.service.conftest import Serve, add_plain
 
 SERVICES = ["", "menagerie.v1.PredictionService", "menagerie.v1.ModelService", "inference.GRPCInferenceService"]
@@ -71,6 +73,21 @@ async def test_a_device_that_dies_is_noticed(calls: Calls) -> None:
     assert (await calls.inference.ModelReady(pb.ModelReadyRequest(name="shades"))).ready
     assert await calls.status() == "SERVING", "one broken model does not take the others out of service"
     assert (await failure(calls.classify_texts("good"))).code is grpc.StatusCode.INTERNAL
+
+
+async def test_a_model_that_is_busy_with_long_runs_is_ready(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready = calls.inference.ModelReady
+    model = calls.server.table.get("busy")
+    assert (await ready(pb.ModelReadyRequest(name="busy"))).ready
+    monkeypatch.setattr(served_model, "PROBE_SECONDS", 0.02)
+    model._fresh_seconds = 0.0
+    running = asyncio.create_task(calls.infer("busy", {"rounds": np.array([[2_000_000]], np.int64)}))
+    await until(lambda: model._batcher._door.seats)
+    assert (await ready(pb.ModelReadyRequest(name="busy"))).ready, "it answered a moment ago"
+    assert not running.done()
+    model._last_success = float("-inf")
+    assert not (await ready(pb.ModelReadyRequest(name="busy"))).ready, "it has not answered for long"
+    await running
 
 
 async def test_watch_tells_the_end_and_then_ends(calls: Calls) -> None:
