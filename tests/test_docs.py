@@ -20,7 +20,16 @@ from zoo.__main__ import app as zoo
 
 FILES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 DOCUMENTS = {str(path.relative_to(ROOT)): path.read_text() for path in FILES}
-ELSEWHERE = {"--help", "--nnodes", "--nproc-per-node", "--rdzv-endpoint", "--standalone", "--quick", "--splits"}
+ELSEWHERE = {
+    "--help",
+    "--nnodes",
+    "--nproc-per-node",
+    "--rdzv-endpoint",
+    "--standalone",
+    "--quick",
+    "--data",
+    "--splits",
+}
 """Of every command, of torchrun, of benchmarks and recipes."""
 BENCHMARKS = "docs/performance.md"
 
