@@ -18,6 +18,7 @@ from zoo.errors import InputError
 from zoo.series import add_calendar, prepare_history
 
 DEFAULT_TOP_K = 5
+_VALUES_AT_A_TIME = 10_000
 
 
 def check_items(field: str, count: int, limit: int) -> None:
@@ -158,8 +159,18 @@ def _columns(history: prediction_service_pb2.History, task: SeriesTask) -> Mappi
     for column in history.columns:
         if column.name in columns:
             raise InputError("SERIES_COLUMN_DUPLICATE", f"the column {column.name!r} is there twice; send it once")
-        columns[column.name] = np.array(column.values, np.float32)
+        columns[column.name] = read_values(column.values)
     return add_calendar(columns, task, history.end_time.ToNanoseconds() / 1e9 if history.HasField("end_time") else None)
+
+
+def read_values(values: Sequence[float]) -> NDArray[np.float32]:
+    """The repeated numbers of a message. A piece at a time: numpy keeps Python's lock until it has read all that it is
+    given, so that nobody else would go on meanwhile, in whatever thread this is: 80 ms for a million."""
+    found = np.empty(len(values), np.float32)
+    for start in range(0, len(values), _VALUES_AT_A_TIME):
+        piece = slice(start, start + _VALUES_AT_A_TIME)
+        found[piece] = values[piece]
+    return found
 
 
 def _forecast_columns(values_HT: NDArray[np.float32], task: SeriesTask) -> list[prediction_service_pb2.Column]:

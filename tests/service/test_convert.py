@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -11,7 +12,7 @@ from google.rpc import error_details_pb2
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.convert.predictions import classifications
+from service.convert.predictions import classifications, read_values
 from service.convert.status import to_status
 from service.convert.tensor_responses import classify
 from service.errors import InvalidItemsError, ModelNotFoundError, QueueFullError, Violation
@@ -20,6 +21,21 @@ from service.errors import InvalidItemsError, ModelNotFoundError, QueueFullError
 def test_of_equal_classes_the_lower_index_is_first() -> None:
     (result,) = classifications(np.array([[0.2, 0.4, 0.4]], np.float32), ["a", "b", "c"], 2)
     assert [(item.label, item.index) for item in result.classes] == [("b", 1), ("c", 2)]
+
+
+def test_long_columns_are_read_in_pieces() -> None:
+    """Numpy lets no other thread go on before it has read all that it is given."""
+    taken: list[int] = []
+
+    class Noting(list[float]):
+        def __getitem__(self, key: Any) -> Any:
+            taken.append(len(super().__getitem__(key)))
+            return super().__getitem__(key)
+
+    column = Noting(np.arange(123_456, dtype=np.float32).tolist())
+    np.testing.assert_array_equal(read_values(column), np.arange(123_456))
+    assert sum(taken) == 123_456
+    assert max(taken) <= 10_000
 
 
 @pytest.mark.parametrize(
