@@ -101,6 +101,9 @@ def test_idx_files_gzipped_or_not_with_names_of_their_own(tmp_path: Path) -> Non
     (tmp_path / "mnist" / "labels.txt").write_text("shirt\nshirt\ncoat\n")
     with pytest.raises(DataError, match="must have 3 different labels"):
         find_images(tmp_path / "mnist")
+    (tmp_path / "mnist" / "labels.txt").write_bytes("shirt\nrobe d'été\ncoat\n".encode("cp1252"))
+    with pytest.raises(DataError, match=r"labels.txt, line 2: byte 0xe9 is not UTF-8"):
+        find_images(tmp_path / "mnist")
 
 
 @pytest.mark.parametrize(
@@ -143,6 +146,9 @@ def test_cub200_has_its_own_split_and_boxes(tmp_path: Path) -> None:
     assert whole.items[0].decode().size == (72, 60)
     cut = read_images(tmp_path, SMALL, crop_to_boxes=True, console=quiet)
     assert cut.items[0].decode().size == (30, 20)
+    (tmp_path / "bounding_boxes.txt").write_text("1 10.0 5.0\n")
+    with pytest.raises(DataError, match="a list is not as it was published"):
+        find_images(tmp_path)
     (tmp_path / "bounding_boxes.txt").unlink()
     with pytest.raises(DataError, match="has no box for 001.Black_Bird/000.jpg"):
         read_images(tmp_path, SMALL, crop_to_boxes=True, console=quiet)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from training.data.images.items import ImageItem, ImageListing
+from training.data.utf8 import read_utf8
 from training.errors import DataError
 
 _NEEDED = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt")
@@ -22,8 +23,17 @@ def read_cub200(data: Path) -> ImageListing:
     """Read the lists; the class names lose their numbers (`001.Black_footed_Albatross`).
 
     Raises:
-        DataError: a list is missing or lacks an image.
+        DataError: a list is missing, lacks an image or is damaged.
     """
+    try:
+        return _read(data)
+    except DataError:
+        raise
+    except ValueError as exc:  # no number, or too few of them in a line
+        raise DataError(f"{data}: a list is not as it was published ({exc}); unpack the whole archive again") from exc
+
+
+def _read(data: Path) -> ImageListing:
     names, labels, split, class_names = (_read_list(data / name) for name in _NEEDED)
     boxes = _read_list(data / "bounding_boxes.txt") if (data / "bounding_boxes.txt").is_file() else {}
     order = {number: index for index, number in enumerate(sorted(class_names, key=int))}
@@ -48,7 +58,7 @@ def _read_list(path: Path) -> dict[str, str]:
     """The lines `number rest`, by number."""
     if not path.is_file():
         raise DataError(f"{path} is missing; unpack the whole archive")
-    pairs = (line.partition(" ") for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    pairs = (line.partition(" ") for line in read_utf8(path).splitlines() if line.strip())
     return {number: rest.strip() for number, _, rest in pairs}
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.images.items import GivenPart, ImageItem, ImageListing
+from training.data.utf8 import read_utf8
 from training.errors import DataError
 
 _PARTS: dict[str, GivenPart] = {"train": "train", "t10k": "test"}
@@ -77,7 +78,7 @@ def _class_names(data: Path, count: int) -> tuple[str, ...]:
     path = data / "labels.txt"
     if not path.is_file():
         return tuple(str(number) for number in range(count))
-    names = tuple(path.read_text(encoding="utf-8").split("\n")[:count])
+    names = tuple(read_utf8(path).split("\n")[:count])
     if len({name.strip() for name in names} - {""}) != count:
         raise DataError(f"{path} must have {count} different labels, one per line")
     return tuple(name.strip() for name in names)
