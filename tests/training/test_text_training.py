@@ -247,6 +247,7 @@ def test_files_of_all_forms_and_a_validation_file(train: Train, tmp_path: Path) 
         ),
         ("a.txt", "a\t1\nb\t0\n" * 20, ("--encoding", "one_hot", "--vectors", "v.json"), ["not for one_hot"]),
         ("a.txt", "a\t1\nb\t0\n" * 20, ("--kernel", 4), ["kernel 4 has no middle"]),
+        ("a.txt", "a\t1\nb\t0\n" * 20, ("--min-count", 50), ["no token of the training part occurs 50 times"]),
         ("a.txt", "a\t1\nb\t0\n" * 20, ("--reverse",), ["add --no-bidirectional"]),
         ("a.txt", "a\t1\nb\t0\n" * 20, ("--frozen",), ["give some with vectors"]),
         ("a.txt", "a\t1\nb\t0\n" * 20, ("--test-share", 0.95), ["leave nothing to train on"]),

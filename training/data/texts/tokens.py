@@ -118,11 +118,13 @@ def learn_tokenizer(
         length: characters of an n-gram.
 
     Raises:
-        DataError: there are too many characters to number their n-grams.
+        DataError: no token is frequent enough, or there are too many characters to number their n-grams.
     """
     counts = Counter(token for tokens in split_texts(texts, kind, length) for token in tokens)
     by_frequency = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:max_vocabulary]
     vocabulary = tuple(token for token, count in by_frequency if count >= min_count)
+    if not vocabulary:
+        raise DataError(f"no token of the training part occurs {min_count} times; lower min_count")
     characters = len(set("".join(vocabulary)))
     if kind == "character_ngrams" and (characters + FIRST_ID) ** length >= 2**63:
         raise DataError(
