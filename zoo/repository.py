@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -122,16 +122,18 @@ def publish(onnx_bytes: bytes, card: Card, repository: Path, name: str, version:
     model = repository / check_name(name)
     if version is not None:
         _check_new(model, version)
-    model.mkdir(parents=True, exist_ok=True)
     aside = model / f".{uuid4().hex}.tmp"  # nobody else's; containers that share a volume share process ids, too
     try:
-        aside.mkdir()
+        aside.mkdir(parents=True)
         write_model(onnx_bytes, card, aside / MODEL_FILE)
         _sync_folder(aside)
         destination = _rename_to_version(aside, model, version)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+        with suppress(OSError):  # it has versions; without any, it would be listed as a problem
+            model.rmdir()
     _sync_folder(model)
+    _sync_folder(repository)  # which the first version adds the model to
     return ModelVersion(name, int(destination.name), destination / MODEL_FILE)
 
 

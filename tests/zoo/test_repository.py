@@ -119,7 +119,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(OSError, match="No space left"):
         publish_one(tmp_path)
-    assert list((tmp_path / "shades").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 _PUBLISH_FOREVER = """
