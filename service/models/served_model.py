@@ -82,6 +82,7 @@ class ServedModel:
         self.pool = pool
         """Threads that prepare items."""
         self._refuses_nan = settings.refuse_nan
+        self._bfloat16_outputs = {spec.name for spec in loaded.graph.outputs if spec.datatype == "BF16"}
         outputs = {spec.name for spec in self.signature.outputs}
         self._monitor = Monitor(self.card, outputs, metrics) if self.card and settings.model_metrics else None
         self._last_success = float("-inf")
@@ -284,7 +285,7 @@ class ServedModel:
     def _check_outputs(self, outputs: Tensors) -> None:
         """Refuse outputs that are no numbers, if the operator wants that."""
         for name, value in outputs.items() if self._refuses_nan else ():
-            if value.dtype.kind == "f" and np.isnan(value).any():
+            if _has_nan(value, bfloat16=name in self._bfloat16_outputs):
                 raise NotANumberError(name)
 
     def _check_queue(self, level: int) -> None:
@@ -297,6 +298,12 @@ class ServedModel:
         ran = await self._runner.run(parts, outputs, alone=self._batcher.alone)
         self._last_success = asyncio.get_running_loop().time()
         return ran
+
+
+def _has_nan(values: NDArray[Any], *, bfloat16: bool) -> bool:
+    if bfloat16:  # its bits: an exponent of ones, and a mantissa that is not zero
+        return bool(((values & 0x7FFF) > 0x7F80).any())
+    return values.dtype.kind == "f" and bool(np.isnan(values).any())
 
 
 def _finite(values: NDArray[Any]) -> NDArray[np.float32]:

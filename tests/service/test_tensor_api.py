@@ -130,6 +130,18 @@ async def test_bfloat16_comes_raw_and_in_batches(serve: Serve, tmp_path: Path) -
     assert (await failure(calls.inference.ModelInfer(request))).message == text
 
 
+async def test_nan_of_a_bfloat16_is_refused_too(serve: Serve, tmp_path: Path) -> None:
+    add_plain(tmp_path, "brains", plain_graphs.bfloat16())
+    calls = await serve(tmp_path, refuse_nan=True)
+    for values, refused in (([1.5, float("inf")], False), ([1.5, float("nan")], True), ([1.5, float("-inf")], False)):
+        request = pb.ModelInferRequest(model_name="brains", raw_input_contents=[_bfloat16(values)])
+        request.inputs.add(name="x", datatype="BF16", shape=[1, 2])
+        if refused:
+            assert (await failure(calls.inference.ModelInfer(request))).info.reason == "OUTPUT_NAN"
+        else:
+            assert (await calls.inference.ModelInfer(request)).raw_output_contents
+
+
 async def test_classification_labels(calls: Calls) -> None:
     image = np.stack([np.full((8, 8, 3), level, np.uint8) for level in (255, 0)])
     request = infer_request("shades", {"image": image})
