@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypeVar
@@ -14,12 +13,9 @@ from service.backend.contract import Device, Signature, Tensors
 from service.batching.batcher import Batcher
 from service.batching.runs import Computed
 from service.errors import (
-    DeadlineExpiredError,
     InferenceError,
     NotANumberError,
-    QueueFullError,
     SequenceLostError,
-    ServiceError,
     TaskMismatchError,
 )
 from service.models.conversations import Conversations
@@ -27,6 +23,7 @@ from service.models.fitting import to_callers, to_graph
 from service.models.loading import LoadedModel
 from service.models.model_settings import ModelSettings, Priorities
 from service.models.plan import make_plan
+from service.models.pulse import Pulse
 from service.models.runner import Runner
 from service.models.sequences import Step
 from service.models.stepper import Stepper
@@ -36,12 +33,6 @@ from service.telemetry.monitor import Monitor
 from zoo.card import FORECAST, SERIES_INPUT, ImageTask, SeriesTask, TextTask
 
 TaskKind = TypeVar("TaskKind", ImageTask, TextTask, SeriesTask)
-PROBE_SECONDS = 3.0
-"""A probe that takes longer than this has failed, if the model was not busy with others."""
-FRESH_SECONDS = 1.0
-"""A run that ended no longer ago than this proves as much as a probe; longer for a slow model."""
-BUSY_SECONDS = 10.0
-"""A model that has no time for a probe, as others are there, works if a run ended no longer ago than this."""
 PRIORITIES = Priorities(levels=3, default=2)
 """Of the tensor API, where a model has none of its own."""
 
@@ -85,8 +76,7 @@ class ServedModel:
         self._bfloat16_outputs = {spec.name for spec in loaded.graph.outputs if spec.datatype == "BF16"}
         outputs = {spec.name for spec in self.signature.outputs}
         self._monitor = Monitor(self.card, outputs, metrics) if self.card and settings.model_metrics else None
-        self._last_success = float("-inf")
-        self._fresh_seconds = FRESH_SECONDS
+        self._pulse = Pulse(self._run_probe if self.probe else None)
         limit = self.signature.max_batch
         self.max_batch_rows = settings.max_batch_size if limit is None else limit
         """Rows that a run may have, by its file and the settings; 0: the model has no batch axis."""
@@ -236,19 +226,7 @@ class ServedModel:
 
     async def works(self) -> bool:
         """Whether the model answers: by a run that just ended, or else by a probe."""
-        loop = asyncio.get_running_loop()
-        start = loop.time()
-        if self.probe is None or start - self._last_success < self._fresh_seconds:
-            return True
-        try:
-            await self._batcher.submit(self.probe, self._shown, deadline=start + PROBE_SECONDS, counted=False)
-        except (QueueFullError, DeadlineExpiredError):
-            return start - self._last_success < BUSY_SECONDS
-        except ServiceError:
-            return False
-        # Probing a slow model takes a twentieth of its time at most.
-        self._fresh_seconds = max(FRESH_SECONDS, 20 * (loop.time() - start))
-        return True
+        return await self._pulse.is_there()
 
     async def drained(self) -> None:
         """Wait until no request is being answered."""
@@ -296,8 +274,12 @@ class ServedModel:
 
     async def _compute(self, parts: Sequence[Tensors], outputs: Sequence[str]) -> Computed:
         ran = await self._runner.run(parts, outputs, alone=self._batcher.alone)
-        self._last_success = asyncio.get_running_loop().time()
+        self._pulse.beat()
         return ran
+
+    async def _run_probe(self, deadline: float) -> None:
+        assert self.probe, "the pulse is told"
+        await self._batcher.submit(self.probe, self._shown, deadline=deadline, counted=False)
 
 
 def _has_nan(values: NDArray[Any], *, bfloat16: bool) -> bool:

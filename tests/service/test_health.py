@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from inference import grpc_service_pb2 as pb
 from menagerie.v1 import model_pb2, model_service_pb2
-from service.models import served_model
+from service.models import pulse
 from tests.service.calls import Calls, failure, picture, until
 from tests.service.conftest import Serve, add_plain
 
@@ -68,7 +68,7 @@ async def test_a_device_that_dies_is_noticed(calls: Calls) -> None:
     assert entry.model is not None
     assert (await calls.inference.ModelReady(pb.ModelReadyRequest(name="moods"))).ready
     entry.model._runner._backend.close()  # from now on every run fails
-    entry.model._last_success = float("-inf")
+    entry.model._pulse._last_success = float("-inf")
     assert not (await calls.inference.ModelReady(pb.ModelReadyRequest(name="moods"))).ready
     assert (await calls.inference.ModelReady(pb.ModelReadyRequest(name="shades"))).ready
     assert await calls.status() == "SERVING", "one broken model does not take the others out of service"
@@ -79,13 +79,13 @@ async def test_a_model_that_is_busy_with_long_runs_is_ready(calls: Calls, monkey
     ready = calls.inference.ModelReady
     model = calls.server.table.get("busy")
     assert (await ready(pb.ModelReadyRequest(name="busy"))).ready
-    monkeypatch.setattr(served_model, "PROBE_SECONDS", 0.02)
-    model._fresh_seconds = 0.0
+    monkeypatch.setattr(pulse, "PROBE_SECONDS", 0.02)
+    model._pulse._fresh_seconds = 0.0
     running = asyncio.create_task(calls.infer("busy", {"rounds": np.array([[2_000_000]], np.int64)}))
     await until(lambda: model._batcher._door.seats)
     assert (await ready(pb.ModelReadyRequest(name="busy"))).ready, "it answered a moment ago"
     assert not running.done()
-    model._last_success = float("-inf")
+    model._pulse._last_success = float("-inf")
     assert not (await ready(pb.ModelReadyRequest(name="busy"))).ready, "it has not answered for long"
     await running
 
