@@ -18,11 +18,15 @@ from training.evaluation.calibration import calibration_error, reliability
 from training.evaluation.classification import ClassificationReport, classification_report
 from training.evaluation.forecasts import ForecastReport
 from training.evaluation.verdict import learning_verdict
+from training.experiments.kfold import FoldsOutcome
+from training.experiments.trials import Score
 from training.fit import FitResult
 from training.pipelines.duplicates import Duplicates, Item, NearDuplicate
 from training.reports.classifier import classifier_page, worst_mistakes
 from training.reports.duplicates import add_duplicates
+from training.reports.experiments import print_folds
 from training.reports.forecast_figures import ForecastExample, forecast_examples, stretch_of_forecasts
+from training.reports.numbers import chance
 from training.reports.page import Page
 from training.reports.summary import print_classifier, print_fit, print_published
 from training.reports.tables import print_errors
@@ -93,6 +97,20 @@ def test_a_confusion_matrix_is_printed_whole_or_not_at_all(labels: list[str], wi
     text = console.file.getvalue()
     assert all(part in text for part in said)
     assert "…" not in text
+
+
+def test_errors_of_folds_in_small_units_are_told_with_what_their_interval_lacks(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), width=200)
+    folds = tuple(Score(f"fold-{n}", {"mae": n * 1e-7}, 1, 1, 1.0, "") for n in (1, 2, 3))
+    print_folds(FoldsOutcome(folds, [{"mae_scaled": "1"}], tmp_path), console)
+    assert isinstance(console.file, io.StringIO)
+    text = " ".join(console.file.getvalue().split())
+    assert all(part in text for part in ("3e-07", "2e-07", "± 2.48e-07", "too narrow, since folds share training data"))
+
+
+@pytest.mark.parametrize(("p_value", "shown"), [(None, ""), (0.0341, "0.034"), (1e-9, "< 0.001")])
+def test_a_chance_is_never_nothing(p_value: float | None, shown: str) -> None:
+    assert chance(p_value) == shown
 
 
 def test_commands_to_go_on_with_can_be_pasted(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from training.pipelines.image.compare import Comparison
 from training.reports.classifier import write_image_report
+from training.reports.numbers import chance
 from training.saying import say
 
 _TEST = ("test accuracy", "95 % interval", "macro F1", "over the first", "p")
@@ -34,7 +35,7 @@ def _test_table(comparison: Comparison) -> Table:
             str(row.interval),
             f"{test.macro_f1:.4f}",
             f"{difference.mean:+.4f} ({difference.interval})" if difference else "",
-            f"{difference.p_value:.3f}" if difference else "",
+            chance(difference.p_value) if difference else "",
         )
     for name, accuracy in comparison.baselines.items():
         table.add_row(name.replace("_", " "), f"{accuracy:.4f}")

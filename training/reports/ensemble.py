@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from training.pipelines.published.ensemble import Ensemble
+from training.reports.numbers import chance
 from training.reports.summary import print_published
 from training.saying import say
 
@@ -28,7 +29,7 @@ def print_ensemble(outcome: Ensemble, repository: Path, console: Console) -> Non
             f"{single.value:.4f}",
             _text(single.interval),
             f"{gain.value:+.4f} ({gain.interval})" if gain.interval else f"{gain.value:+.4f}",
-            "" if member.p_value is None else f"{member.p_value:.3f}",
+            chance(member.p_value),
         )
     console.print(table)
     say(console, f"on {outcome.what}")

@@ -15,6 +15,7 @@ from training.errors import SettingsError
 from training.evaluation.estimates import Estimate
 from training.files import write_whole
 from training.pipelines.published.evaluate import Evaluation
+from training.reports.numbers import chance
 from training.saying import say
 
 
@@ -121,7 +122,7 @@ def _against(evaluation: Evaluation) -> str:
     interval = _interval(other.better_by)
     text = f"over {other.published.name} {other.published.version}: {what} {other.better_by.value:+.4f}"
     text += f" ({interval})" if interval else ""
-    return text if other.p_value is None else f"{text}, p = {other.p_value:.3f} (McNemar's exact test)"
+    return text if other.p_value is None else f"{text}, p {chance(other.p_value)} (McNemar's exact test)"
 
 
 def _number(estimate: Estimate | None) -> str:

@@ -9,22 +9,26 @@ from rich.table import Table
 from training.evaluation.repeats import Repeated
 from training.experiments.ablate import CONTRIBUTIONS_FILE, SCORES_FILE, Ablation
 from training.experiments.kfold import FOLDS_FILE, PREDICTIONS_FILE, FoldsOutcome
+from training.reports.numbers import chance, decimals
 from training.saying import say
 
 
 def print_folds(outcome: FoldsOutcome, console: Console) -> None:
     """One row per fold, their mean and its interval."""
     metrics = list(outcome.folds[0].metrics)
-    caption = "on the validation part of each fold; 95 %: Student's interval of the mean"
+    caption = (
+        "on the validation part of each fold; 95 %: Student's interval of the mean, somewhat too narrow, since folds "
+        "share training data"
+    )
     headings = [escape(_words(name)) for name in metrics]
     table = Table("", *headings, "epochs", "seconds", caption=caption, caption_justify="left")
     for column in table.columns[1:]:
         column.justify = "right"
     for fold in outcome.folds:
-        values = [f"{fold.metrics[name]:.4f}" for name in metrics]
+        values = [decimals(fold.metrics[name]) for name in metrics]
         table.add_row(fold.trial, *values, f"{fold.best_epoch} of {fold.epochs}", f"{fold.seconds:.0f}")
     table.add_section()
-    table.add_row("mean", *(f"{outcome.means[name].mean:.4f}" for name in metrics))
+    table.add_row("mean", *(decimals(outcome.means[name].mean) for name in metrics))
     table.add_row("95 %", *(_spread(outcome.means[name]) for name in metrics))
     console.print(table)
     if outcome.pooled:
@@ -50,20 +54,14 @@ def print_ablation(outcome: Ablation, console: Console) -> None:
         diverged = f" ({row.diverged} of {outcome.seeds} diverged)" if row.diverged else ""
         name = escape(f"{row.ingredient.words}{diverged}")
         table.add_row(
-            name, f"{row.without.mean:.4f}", f"{row.gain.mean:+.4f}", _spread(row.gain), _chance(row.gain.p_value)
+            name, f"{row.without.mean:.4f}", f"{row.gain.mean:+.4f}", _spread(row.gain), chance(row.gain.p_value)
         )
     console.print(table)
     say(console, f"{outcome.folder}/{CONTRIBUTIONS_FILE} and {SCORES_FILE}; the test part was not looked at")
 
 
-def _chance(p_value: float | None) -> str:
-    if p_value is None:
-        return ""
-    return f"{p_value:.3f}" if p_value >= 0.001 else "< 0.001"
-
-
 def _spread(value: Repeated) -> str:
-    return f"± {value.interval.high - value.mean:.4f}" if value.interval else ""
+    return f"± {decimals(value.interval.high - value.mean)}" if value.interval else ""
 
 
 def _words(name: str) -> str:

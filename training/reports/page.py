@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from training.reports.fonts import fitting_fonts
+from training.reports.numbers import decimals
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -80,15 +81,8 @@ class Page:
 
 def _cell(value: object) -> str:
     if isinstance(value, int | float):
-        return f'<td class="number">{_number(value) if isinstance(value, float) else value}</td>'
+        return f'<td class="number">{decimals(value) if isinstance(value, float) else value}</td>'
     return f"<td>{escape(str(value))}</td>"
-
-
-def _number(value: float) -> str:
-    """Four decimals, as of accuracies; errors in physical units may need more, or less."""
-    if 0 < abs(value) < 0.01:
-        return f"{value:.3g}"
-    return f"{value:.4f}" if abs(value) < 10_000 else f"{value:.1f}"
 
 
 def _shaded(count: int, share: float) -> str:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from training.evaluation.estimates import Estimate
 from training.pipelines.published.succession import Succession, compare_with_origin
+from training.reports.numbers import chance
 from training.saying import say
 from training.settings import RunSettings
 from zoo.repository import ModelVersion
@@ -38,8 +39,8 @@ def print_succession(succession: Succession, console: Console) -> None:
     for column in table.columns[1:]:
         column.justify = "right"
     for row in succession.rows:
-        p_value = "" if row.p_value is None else f"{row.p_value:.3f}"
-        table.add_row(row.items, str(row.count), _text(row.old), _text(row.new), _text(row.better_by, "+"), p_value)
+        texts = (_text(row.old), _text(row.new), _text(row.better_by, "+"))
+        table.add_row(row.items, str(row.count), *texts, chance(row.p_value))
     console.print(table)
     if succession.left_out:
         left = "none is left to compare on" if not succession.rows else "they do not count"
