@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 
 from service.cpus import available_cpus
 from service.memory import set_up_heaps
 
+# The first process of a container hears no signal that it has not asked for; the server asks for it once more.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 # The modules below load numpy, which starts threads: the heaps are limited before there are any, or not at all.
 set_up_heaps(available_cpus())
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the server multiplies no matrices outside of ONNX Runtime

@@ -23,6 +23,13 @@ from tests.service.conftest import add_plain
 from tests.service.processes import SECONDS, running
 
 
+def test_a_server_that_is_still_being_imported_ends_at_once() -> None:
+    """It may be process 1 of a container, to which the kernel passes no signal that it has not asked for."""
+    words = "import service.__main__, os, signal; os.kill(os.getpid(), signal.SIGTERM); input()"
+    ended = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, timeout=30)
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGTERM, "")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_with_exit_code_0(repository: Path, number: signal.Signals) -> None:
     with running("--repository", str(repository)) as server:
