@@ -147,8 +147,8 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     """Lines for people, or one JSON object a line. Neither has anything of a request but its id, model and error."""
     otlp_endpoint: str = ""
-    """Where OpenTelemetry spans go by OTLP over gRPC, e.g. http://localhost:4317; needs `pip install
-    'menagerie[tracing]'`. Empty: none are made; the trace id of a caller's `traceparent` is in the log all the same."""
+    """Where OpenTelemetry spans go by OTLP over gRPC, e.g. http://localhost:4317; needs the
+    extra "tracing". Empty: none are made; the trace id of a caller's `traceparent` is in the log all the same."""
     model_metrics: bool = True
     """Whether predicted classes, confidence, inputs out of range and drift against the card are measured."""
 

@@ -102,7 +102,7 @@ def _what_is_missing() -> str:
         ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), mode=ctypes.RTLD_GLOBAL)
         ctypes.CDLL(str(folder / "libonnxruntime_providers_cuda.so"))
     except OSError as exc:
-        way_out = f"pip install 'menagerie[cuda]', or install CUDA {onnxruntime.cuda_version} and cuDNN 9"
+        way_out = f"pip install 'onnxruntime-gpu[cuda,cudnn]', or install CUDA {onnxruntime.cuda_version} and cuDNN 9"
         return f"ONNX Runtime cannot load its CUDA libraries: {exc}; {way_out}"
     return f"ONNX Runtime does not take CUDA; it is built for CUDA {onnxruntime.cuda_version}, is the driver older?"
 

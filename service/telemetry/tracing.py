@@ -16,6 +16,8 @@ from service.telemetry.call import Call
 from service.telemetry.phases import Phase
 
 TRACEPARENT = "traceparent"
+_PACKAGES = "opentelemetry-sdk opentelemetry-exporter-otlp-proto-grpc"
+"""Of the extra "tracing"."""
 _VALID = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 
 
@@ -112,7 +114,7 @@ def choose_tracing(endpoint: str, *, name: str) -> Tracing:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as exc:
-        text = f"--otlp-endpoint {endpoint}: OpenTelemetry is not installed; pip install 'menagerie[tracing]'"
+        text = f"--otlp-endpoint {endpoint}: OpenTelemetry is not installed; pip install {_PACKAGES}"
         raise StartError(text) from exc
     provider = TracerProvider(resource=Resource.create({"service.name": name}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
