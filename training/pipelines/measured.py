@@ -22,7 +22,7 @@ from training.pipelines.published.of_card import AnySettings, check_same_data, o
 from training.settings import ImageSettings
 from training.settings.series import SeriesSettings
 from training.settings.text import TextSettings
-from zoo.card import SERIES_INPUT, Card, ImageTask, SeriesTask, TextTask
+from zoo.card import SERIES_INPUT, Card, ImageTask, Resize, SeriesTask, TextTask
 from zoo.golden import Run, Tensors
 
 _BATCH = 256
@@ -81,40 +81,49 @@ def read_held_out(card: Card, data: Sequence[Path], console: Console) -> HeldOut
         raise SettingsError(f"{card.name!r} was published ready-made, without data to measure it on")
     match card.task:
         case ImageTask(resize=resize):
-            images = _settings(ImageSettings, card, data=one_path(data))
-            found = read_images(
-                images.data,
-                resize,
-                skip_broken=images.skip_broken,
-                crop_to_boxes=images.crop_to_boxes,
-                console=console,
-            )
-            check_same_data(card, same_data(card, found.sha256), found.sha256)
-            split = split_images(
-                found, validation=images.validation, test=images.test, seed=images.seed_of_split, group=images.group
-            )
-            parts = ImageData(found, split, resize)
-            inputs, _ = next(iter(parts.part(split.validation or split.test).batches(_SAMPLE)))
-            return HeldOut(lambda run: _classifier_score(parts.report(run, split.test)), inputs, found.sha256, parts)
+            return _images(card, resize, one_path(data), console)
         case TextTask():
-            texts = read_text_parts(_settings(TextSettings, card, data=list(data)))
-            check_same_data(card, same_data(card, texts.sha256, named_files_hash(data)), texts.sha256)
-            sample = text_tensor(texts.test.texts[:_SAMPLE])
-            return HeldOut(lambda run: _text_score(run, texts.test), sample, texts.sha256)
-        case SeriesTask(features=features, targets=targets):
-            names = [quantity.name for quantity in features]
-            columns = {"target": names[: len(targets)], "feature": names[len(targets) :]}
-            series = read_series_parts(_settings(SeriesSettings, card, data=one_path(data), **columns, calendar=""))
-            check_same_data(card, same_data(card, series.sha256, named_files_hash(data)), series.sha256)
-            history, _ = series.test.__getitems__(list(range(min(_SAMPLE, len(series.test)))))
-            suffixes = [f"_{name}" if len(targets) > 1 else "" for name in columns["target"]]
+            return _texts(card, data)
+        case SeriesTask():
+            return _forecasts(card, card.task, one_path(data))
 
-            def score(run: Run) -> Score:
-                report = forecast_report(run, series.test.batches(_BATCH))
-                metrics = {f"mae{end}": shortened(report.mae_of(index)) for index, end in enumerate(suffixes)}
-                return Score(metrics, f"mae{suffixes[0]}", lower_is_better=True)
 
-            return HeldOut(score, {SERIES_INPUT: history.numpy()}, series.sha256)
+def _images(card: Card, resize: Resize, data: Path, console: Console) -> HeldOut:
+    settings = _settings(ImageSettings, card, data=data)
+    images = read_images(
+        data, resize, skip_broken=settings.skip_broken, crop_to_boxes=settings.crop_to_boxes, console=console
+    )
+    check_same_data(card, same_data(card, images.sha256), images.sha256)
+    split = split_images(
+        images, validation=settings.validation, test=settings.test, seed=settings.seed_of_split, group=settings.group
+    )
+    parts = ImageData(images, split, resize)
+    sample, _ = next(iter(parts.part(split.validation or split.test).batches(_SAMPLE)))
+    return HeldOut(lambda run: _classifier_score(parts.report(run, split.test)), sample, images.sha256, parts)
+
+
+def _texts(card: Card, data: Sequence[Path]) -> HeldOut:
+    texts = read_text_parts(_settings(TextSettings, card, data=list(data)))
+    check_same_data(card, same_data(card, texts.sha256, named_files_hash(data)), texts.sha256)
+    sample = text_tensor(texts.test.texts[:_SAMPLE])
+    return HeldOut(lambda run: _text_score(run, texts.test), sample, texts.sha256)
+
+
+def _forecasts(card: Card, task: SeriesTask, data: Path) -> HeldOut:
+    names = [quantity.name for quantity in task.features]
+    targets = names[: len(task.targets)]
+    columns = {"target": targets, "feature": names[len(targets) :], "calendar": ""}
+    series = read_series_parts(_settings(SeriesSettings, card, data=data, **columns))
+    check_same_data(card, same_data(card, series.sha256, named_files_hash([data])), series.sha256)
+    history, _ = series.test.__getitems__(list(range(min(_SAMPLE, len(series.test)))))
+    suffixes = [f"_{name}" if len(targets) > 1 else "" for name in targets]
+
+    def score(run: Run) -> Score:
+        report = forecast_report(run, series.test.batches(_BATCH))
+        metrics = {f"mae{end}": shortened(report.mae_of(index)) for index, end in enumerate(suffixes)}
+        return Score(metrics, f"mae{suffixes[0]}", lower_is_better=True)
+
+    return HeldOut(score, {SERIES_INPUT: history.numpy()}, series.sha256)
 
 
 def _settings(kind: type[AnySettings], card: Card, **own: object) -> AnySettings:
