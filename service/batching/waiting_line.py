@@ -119,6 +119,10 @@ class WaitingLine:
         """The request that goes first."""
         return min((lane[0] for lane in self._lanes.values()), key=_order)
 
+    def waits_beside(self, request: Request) -> bool:
+        """Whether somebody waits who could share a batch with a request."""
+        return request.lane in self._lanes
+
     def rows_beside(self, request: Request) -> int:
         """Rows that could share a batch with a request of this line, its own included."""
         return sum(other.left for other in self._lanes[request.lane])

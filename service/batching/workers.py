@@ -141,8 +141,10 @@ class Workers:
 
     def _why(self, batch: Sequence[Slice], now: float) -> str:
         """Why a batch that is not full has no more rows."""
+        if self._line.waits_beside(batch[0].request):
+            return "share"
         if self._line:
-            return "share" if self._rules.shares > 1 else "shape"
+            return "shape"
         delay = self._rules.max_delay_seconds
         if not delay:
             return "idle"

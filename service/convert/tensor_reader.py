@@ -78,9 +78,10 @@ class Reader:
         self._tensor = tensor
         self._spec = spec
         self._limits = limits
-        self._shape = tuple(tensor.shape)
+        self._shape: tuple[int, ...] = ()
+        """Once its length is checked: there may be millions of axes, the product of which would take minutes."""
         self._count = 0
-        """Elements, once the shape is checked: the product of a million axes would take minutes."""
+        """Elements, once the shape is checked."""
 
     @property
     def rows(self) -> int:
@@ -90,9 +91,10 @@ class Reader:
     def check(self, *, batched: bool) -> None:
         """Check datatype and shape."""
         name, spec = self._tensor.name, self._spec
-        if len(self._shape) > self._limits.rank:
-            text = f"input '{name}' for model '{self._model}' has {len(self._shape)} axes, the limit is"
-            raise InvalidTensorError(f"{self._field}.shape", f"{text} {self._limits.rank}", reason="RANK_TOO_LARGE")
+        if (rank := len(self._tensor.shape)) > self._limits.rank:
+            text = f"input '{name}' for model '{self._model}' has {rank} axes, the limit is {self._limits.rank}"
+            raise InvalidTensorError(f"{self._field}.shape", text, reason="RANK_TOO_LARGE")
+        self._shape = tuple(self._tensor.shape)
         if self._tensor.datatype != spec.datatype:
             got = self._tensor.datatype
             text = f"inference input '{name}' data-type is '{got}', but model '{self._model}' expects '{spec.datatype}'"

@@ -41,6 +41,6 @@ def make_plan(loaded: LoadedModel, *, runs: int, cores: int, delay_seconds: floa
         return Plan(replace(rules, spare_runs=spare + 1 if spare else 0), runs + spare)
     if are_pictures(loaded.row_seconds, loaded.backend.device, loaded.graph):
         runs += loaded.threads - 1
-        shares = 1 if delay_seconds else 2 * runs
+        shares = 2 * runs if runs > 1 and not delay_seconds else 1
         return Plan(replace(rules, runs=runs, shares=shares, gives_way=True), runs)
     return Plan(rules, runs)
