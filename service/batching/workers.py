@@ -115,12 +115,12 @@ class Workers:
         if not self._line:  # all left meanwhile
             return
         room = self._runs.room
-        batch = self._line.take(min(room, math.ceil(self._line.rows / self._rules.shares)))
+        batch = self._line.take(min(room, self._share(room)))
         if self._line:  # another run can begin meanwhile
             self._arrival.set()
         now, rows = _now(), sum(item.rows for item in batch)
         self._note(batch, rows, room, now)
-        alone = self._rules.gives_way and not self._running
+        alone = self._rules.side_by_side and not self._running
         self._lone_end = now + rows * self._rules.row_seconds if alone else 0.0
         self._running += 1
         try:
@@ -128,6 +128,13 @@ class Workers:
         finally:
             self._running -= 1
             self._lone_end = 0.0
+
+    def _share(self, room: int) -> int:
+        """Rows that are for the next batch."""
+        rules, waiting = self._rules, self._line.rows
+        if not rules.side_by_side or rules.max_delay_seconds or waiting >= rules.runs * room:
+            return waiting
+        return math.ceil(waiting / (2 * rules.runs))
 
     def _note(self, batch: Sequence[Slice], rows: int, room: int, now: float) -> None:
         """Count how long the requests of a batch have waited, and why it has no more rows."""

@@ -23,7 +23,7 @@ def make_plan(loaded: LoadedModel, *, runs: int, cores: int, delay_seconds: floa
     """Plan the runs of a model.
 
     - A small model has a core for each run, and what the other cores do are full batches: those cost it less for a row.
-    - Of pictures a run beside another takes one core, and a batch no more than a share: the rest is for the next run.
+    - Of pictures a run beside another takes one core, and batches are small: the rest is for the run beside it.
     - Any other model, and a GPU, does one batch after the other, of all that waits.
 
     Args:
@@ -41,6 +41,5 @@ def make_plan(loaded: LoadedModel, *, runs: int, cores: int, delay_seconds: floa
         return Plan(replace(rules, spare_runs=spare + 1 if spare else 0), runs + spare)
     if are_pictures(loaded.row_seconds, loaded.backend.device, loaded.graph):
         runs += loaded.threads - 1
-        shares = 2 * runs if runs > 1 and not delay_seconds else 1
-        return Plan(replace(rules, runs=runs, shares=shares, gives_way=True), runs)
+        return Plan(replace(rules, runs=runs, side_by_side=runs > 1), runs)
     return Plan(rules, runs)

@@ -339,20 +339,30 @@ async def test_spare_runs_take_full_batches_only() -> None:
     assert [firsts(answer) for answer in await asyncio.gather(busy, first, *others)] == [[0], [1], [2], [3]]
 
 
-async def test_where_shares_are_taken_the_rest_is_for_the_runs_beside() -> None:
-    bench = Bench(max_batch_rows=4, runs=2, shares=4)
+async def test_side_by_side_a_batch_leaves_rows_to_the_runs_beside_it() -> None:
+    bench = Bench(max_batch_rows=4, runs=2, side_by_side=True, row_seconds=1e3)
     busy = await bench.occupy()
-    tasks = [bench.ask(value) for value in range(1, 10)]
+    tasks = [bench.ask(value) for value in range(1, 8)]
     await settle()
-    assert bench.compute.batches == [[0], [1, 2, 3]], "a quarter of nine rows, rounded up"
+    assert bench.compute.batches == [[0], [1, 2]], "half of an even share of seven rows, rounded up"
     assert bench.count("batches_total", reason="share") == 1
     bench.compute.release()
-    assert [firsts(answer) for answer in await asyncio.gather(busy, *tasks)] == [[value] for value in range(10)]
-    assert [len(batch) for batch in bench.compute.batches[2:]] == [2, 1, 1, 1, 1]
+    assert [firsts(answer) for answer in await asyncio.gather(busy, *tasks)] == [[value] for value in range(8)]
+    assert [len(batch) for batch in bench.compute.batches[2:]] == [2, 1, 1, 1]
+
+
+async def test_side_by_side_batches_are_full_where_there_are_rows_for_all() -> None:
+    bench = Bench(max_batch_rows=4, runs=2, side_by_side=True, row_seconds=1e3)
+    busy = await bench.occupy()
+    tasks = [bench.ask(value) for value in range(1, 9)]
+    await settle()
+    assert bench.compute.batches == [[0], [1, 2, 3, 4]]
+    bench.compute.release()
+    await asyncio.gather(busy, *tasks)
 
 
 async def test_a_row_waits_for_a_lone_run_that_is_nearly_over() -> None:
-    bench = Bench(runs=2, gives_way=True, row_seconds=1e3)
+    bench = Bench(runs=2, side_by_side=True, row_seconds=1e3)
     busy = await bench.occupy()
     early = bench.ask(1)
     await settle()
@@ -360,7 +370,7 @@ async def test_a_row_waits_for_a_lone_run_that_is_nearly_over() -> None:
     bench.compute.release()
     await asyncio.gather(busy, early)
 
-    bench = Bench(runs=2, gives_way=True, row_seconds=1.0)
+    bench = Bench(runs=2, side_by_side=True, row_seconds=1.0)
     busy = await bench.occupy()
     await asyncio.sleep(0.6)
     late = bench.ask(1)
@@ -372,7 +382,7 @@ async def test_a_row_waits_for_a_lone_run_that_is_nearly_over() -> None:
 
 
 async def test_a_lone_run_that_takes_longer_than_expected_is_not_waited_for() -> None:
-    bench = Bench(runs=2, gives_way=True, row_seconds=0.02)
+    bench = Bench(runs=2, side_by_side=True, row_seconds=0.02)
     busy = await bench.occupy()
     await asyncio.sleep(0.015)
     late = bench.ask(1)

@@ -67,7 +67,13 @@ events = st.one_of(
     st.builds(Pause, st.integers(0, 6)),
 )
 rules = st.sampled_from(
-    [{}, {"runs": 3}, {"spare_runs": 2}, {"runs": 2, "shares": 4}, {"runs": 2, "shares": 4, "gives_way": True}]
+    [
+        {},
+        {"runs": 3},
+        {"spare_runs": 2},
+        {"runs": 2, "side_by_side": True},
+        {"runs": 3, "side_by_side": True, "row_seconds": 0.001},
+    ]
 )
 endings = st.sampled_from([Close(0.0), Close(0.001), Close(1.0)])
 
