@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from service.batching.door import Door
@@ -13,6 +14,16 @@ from service.batching.rules import BatchRules
 from service.batching.runs import Runs
 from service.batching.waiting_line import Slice, WaitingLine
 from service.telemetry.model_metrics import ModelMetrics
+
+
+@dataclass(eq=False, slots=True)
+class _Run:
+    """A batch that is being run."""
+
+    end: float
+    """When it will be over, as far as one knows, if runs share the backend evenly. Time of the event loop."""
+    alone: bool
+    """Whether it has had the backend for itself."""
 
 
 class Workers:
@@ -47,9 +58,7 @@ class Workers:
         self._arrival = asyncio.Event()
         self._full = asyncio.Event()
         """Set when there are the rows of a whole batch."""
-        self._running = 0
-        self._lone_end = 0.0
-        """When the only run that is under way will end, as far as one knows."""
+        self._running: list[_Run] = []
         work = [self._work] * rules.runs + [self._work_full_batches] * rules.spare_runs
         self._tasks = [asyncio.create_task(self._guard(each)) for each in work]
 
@@ -99,10 +108,13 @@ class Workers:
             await self._sleep_until(end)
 
     async def _give_way(self) -> None:
-        """Wait for a run that has the backend for itself and is nearly over: whoever is next has it for itself, too."""
+        """Wait for a run that is nearly over, where it is the only one: who begins then has the backend for itself."""
         half = self._rules.row_seconds / 2
-        while 0 < self._line.rows * (self._lone_end - _now()) < half:
-            await self._sleep_until(self._lone_end)
+        while self._rules.side_by_side and len(self._running) == 1:
+            (run,) = self._running
+            if not 0 < self._line.rows * (run.end - _now()) < half:
+                return
+            await self._sleep_until(run.end)
 
     async def _sleep_until(self, end: float) -> None:
         """Until then, or until another request comes."""
@@ -120,14 +132,21 @@ class Workers:
             self._arrival.set()
         now, rows = _now(), sum(item.rows for item in batch)
         self._note(batch, rows, room, now)
-        alone = self._rules.side_by_side and not self._running
-        self._lone_end = now + rows * self._rules.row_seconds if alone else 0.0
-        self._running += 1
+        run = self._begin(rows, now)
         try:
             await self._runs.run(batch)
         finally:
-            self._running -= 1
-            self._lone_end = 0.0
+            self._running.remove(run)
+
+    def _begin(self, rows: int, now: float) -> _Run:
+        """Note a run that begins, and by how much it slows down the one that had the backend for itself."""
+        alone, slowdown = not self._running, self._rules.runs
+        for other in self._running:
+            if other.alone:
+                other.end, other.alone = now + slowdown * (other.end - now), False
+        run = _Run(now + rows * self._rules.row_seconds * (1 if alone else slowdown), alone)
+        self._running.append(run)
+        return run
 
     def _share(self, room: int) -> int:
         """Rows that are for the next batch."""
