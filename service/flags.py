@@ -91,15 +91,13 @@ _TITLES = {
         "admin",
     },
     "batches": {
-        *(
-            "max_batch_size",
-            "instances",
-            "refuse_nan",
-            "max_queue_rows",
-            "max_queue_seconds",
-            "max_delay_ms",
-            "decode_threads",
-        ),
+        "max_batch_size",
+        "instances",
+        "refuse_nan",
+        "max_queue_rows",
+        "max_queue_seconds",
+        "max_delay_ms",
+        "decode_threads",
         "compute_threads",
     },
     "limits": {

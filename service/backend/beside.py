@@ -46,7 +46,8 @@ class SideBySide:
 
         def end(outputs: list[Any], _guard: _Guard, error: str) -> None:
             values.extend(outputs)
-            errors.extend([error] if error else [])
+            if error:
+                errors.append(error)
 
         # The thread of the pool goes through Python's lock after `end`, too. Whoever waits here may be the last user of
         # the session, or of the process, which aborts where an interpreter ends under such a thread. So the end is when
@@ -54,11 +55,10 @@ class SideBySide:
         # more.
         ended: SimpleQueue[Any] = SimpleQueue()
         guard = _Guard()
-        watch = weakref.ref(guard, ended.put)
+        _watch = weakref.ref(guard, ended.put)
         self._session.run_async(names, inputs, end, guard, options)
         del guard
         ended.get()
-        del watch
         if errors:
             raise RuntimeError(errors[0])
         return values

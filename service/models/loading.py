@@ -64,6 +64,11 @@ class LoadedModel:
     seconds: float
     """What loading took."""
 
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether one row is enough to keep a core busy, see `pace.are_pictures`."""
+        return pace.are_pictures(self.row_seconds, self.backend.device, self.graph)
+
 
 def load_model(
     path: Path,

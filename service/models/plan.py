@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from service.batching.rules import BatchRules
 from service.models.loading import LoadedModel
-from service.models.pace import are_pictures
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ def make_plan(loaded: LoadedModel, *, runs: int, cores: int, delay_seconds: floa
         spare = max(cores - runs, 0)
         # One full batch more lies ready for the thread that ends first: the loop may be busy then.
         return Plan(replace(rules, spare_runs=spare + 1 if spare else 0), runs + spare)
-    if are_pictures(loaded.row_seconds, loaded.backend.device, loaded.graph):
+    if loaded.takes_pictures:
         runs += loaded.threads - 1
         return Plan(replace(rules, runs=runs, side_by_side=runs > 1), runs)
     return Plan(rules, runs)

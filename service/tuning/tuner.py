@@ -14,7 +14,7 @@ from service.errors import InferenceError, ServiceError
 from service.loader import Loader
 from service.models.loading import LoadedModel
 from service.models.model_settings import ModelSettings
-from service.models.pace import ENOUGH_PICTURES, are_pictures, is_short
+from service.models.pace import ENOUGH_PICTURES, is_short
 from service.settings import Settings
 from service.tuning.choosing import Choice, choose, common_rows
 from service.tuning.exploring import Explorer
@@ -165,7 +165,7 @@ class Tuner:
         if settings.threads is None and threads > 1 and device.kind == "cpu" and is_short(model.row_seconds):
             # It takes a core for each run, and runs full batches side by side.
             threads, instances = 1, max(instances, cores if model.graph.max_batch != 0 else 1)
-        elif _are_pictures(model):
+        elif model.takes_pictures:
             # So does this one where it has much to do, with smaller batches.
             threads, instances, rows = 1, instances + threads - 1, min(rows, ENOUGH_PICTURES)
         return Trial(Combination(threads, instances), rows)
@@ -180,14 +180,10 @@ class Tuner:
             version=version,
             device=found.backend.device,
             sizes=self._sizes_of(found),
-            free_batch=found.graph.max_batch is None and not _are_pictures(found),
+            free_batch=found.graph.max_batch is None and not found.takes_pictures,
             configured=own.instances is not None or own.threads is not None,
             default=default,
             measured=explorer.measured,
             failed=explorer.failed,
             choice=choose(explorer.measured, default),
         )
-
-
-def _are_pictures(model: LoadedModel) -> bool:
-    return are_pictures(model.row_seconds, model.backend.device, model.graph)
