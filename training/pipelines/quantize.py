@@ -17,6 +17,7 @@ from training.pipelines.duplicates import ACCURACY_WITHOUT_DUPLICATES
 from training.pipelines.image.export import Candidate, ImageData, try_int8
 from training.pipelines.measured import HeldOut, Score, read_held_out
 from training.runs import count_test_use, describe_uses
+from training.saying import say
 from training.settings import QuantizeSettings
 from zoo.card import Card, SeriesTask
 from zoo.golden import Run, Tensors
@@ -59,7 +60,7 @@ def quantize(settings: QuantizeSettings, console: Console | None = None) -> Quan
     part = read_held_out(card, settings.data, console)
     split, version = card.provenance.split, f"{model.name} {path.parent.name}"
     uses = count_test_use(settings.runs, part.data_sha256, split, f"quantize {version}")
-    console.print(describe_uses(uses), style="dim", highlight=False, soft_wrap=True)
+    say(console, describe_uses(uses), "dim")
     console.print("converting and measuring")
     onnx_bytes = path.read_bytes()
     run = make_run(open_session(path))

@@ -104,7 +104,7 @@ def ensemble(settings: EnsembleSettings, console: Console | None = None) -> Ense
     say(console, f"joining, and measuring on {test.what}")
     split = card.provenance.split
     uses = count_test_use(settings.runs, test.sha256, split, "ensemble of " + ", ".join(m.label for m in models))
-    console.print(describe_uses(uses), style="dim", highlight=False, soft_wrap=True)
+    say(console, describe_uses(uses), "dim")
     joined = _join(models, weights, test.sample, console)
     singles = [test.measure(member) for member in joined.members]
     held_out, seen = _validate(joined.run, validation)

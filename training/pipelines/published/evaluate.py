@@ -110,7 +110,7 @@ def evaluate(settings: EvaluateSettings, console: Console | None = None) -> Eval
     say(console, f"measuring on {examples.what}")
     if examples.uses_test:
         uses = count_test_use(settings.runs, examples.sha256, examples.what, f"evaluate {published.label}")
-        console.print(describe_uses(uses), style="dim", highlight=False, soft_wrap=True)
+        say(console, describe_uses(uses), "dim")
     run = make_run(open_session(published.path))
     measured = examples.measure(run)
     name = settings.server_name or published.name
