@@ -69,7 +69,7 @@ class Families:
             "batch_wait_seconds", "How long the first request of a batch waited for it to be cut", SECONDS, *MODEL
         )
         self.predicted = self._counter("predicted_classes", "Rows by the class that the model named", *MODEL, "label")
-        self.confidence = self._histogram("confidence", "Probability of the class that was named", SHARES, *MODEL)
+        self.confidence = self._tally_histogram("confidence", "Probability of the class that was named", SHARES, *MODEL)
         self.measured = self._counter("measured_inputs", "Rows compared with training", *MODEL, "quantity")
         self.out_of_range = self._counter(
             "out_of_range_inputs", "Rows with a value outside the range of training", *MODEL, "quantity"

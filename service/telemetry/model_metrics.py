@@ -6,6 +6,9 @@ from collections.abc import Callable, MutableMapping
 from threading import Lock
 from time import perf_counter
 
+import numpy as np
+from numpy.typing import NDArray
+
 from service.telemetry.families import CUTS, Families, version_labels
 from service.telemetry.phases import add_phases
 from service.telemetry.statistics import RunSeconds, Statistics
@@ -136,9 +139,9 @@ class ModelMetrics:
         """The model named this class for so many rows."""
         self._families.predicted.labels(*self._labels, label).inc(rows)
 
-    def confident(self, probability: float) -> None:
-        """The class that was named for a row has this probability."""
-        self._confidence.observe(probability)
+    def confident(self, probabilities_N: NDArray[np.floating]) -> None:
+        """The classes that were named for some rows have these probabilities."""
+        self._confidence.observe_all(probabilities_N)
 
     def measured(self, quantity: str, rows: int, out_of_range: int) -> None:
         """So many rows were compared with training, of which so many had a value outside its range."""

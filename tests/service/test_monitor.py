@@ -163,6 +163,39 @@ def test_images_are_not_kept_until_they_are_looked_at() -> None:
     assert alive() is None
 
 
+def test_a_value_on_an_edge_is_in_the_bin_above() -> None:
+    """Whatever it came as: 14.7 of a table is 14.69999981 on the wire, and pixels are integers."""
+    halves = Distribution(edges=(14.7,), shares=(0.5, 0.5))
+    reference = ColumnStatistics(mean=15, std=5, min=0, max=100, distribution=halves)
+
+    tables = Watch(with_reference(cards.forecast_card(), reference={"load": reference}))
+    for value in (14.7, 14.69):
+        tables.monitor.observe({"history": np.full((50, 3, 2), value, np.float32)}, {})
+    assert tables.drift("load") == pytest.approx(0, abs=1e-3)
+
+    pictures = Watch(with_reference(cards.image_card(), reference={"green": reference}))
+    for value in (14, 15):
+        pixels = np.zeros((50, 64, 40, 3), np.uint8)
+        pixels[..., 1] = value
+        pictures.monitor.observe({IMAGE_INPUT: pixels}, {})
+    assert pictures.drift("green") == pytest.approx(0, abs=1e-3)
+
+
+def test_confidence_of_many_rows() -> None:
+    watch = Watch(cards.text_card())
+    best = np.array([0.5, 0.6, 0.6, 0.625, 0.96, 1.0], np.float32)
+    watch.monitor.observe({}, {"probabilities": np.stack([best, 1 - best], axis=1)})
+
+    def up_to(bound: str) -> float | None:
+        labels = {"model": "m", "version": "1", "le": bound}
+        return watch.metrics.registry.get_sample_value("menagerie_confidence_bucket", labels)
+
+    # The 0.6 of float32 is a little more than 0.6.
+    assert [up_to(bound) for bound in ("0.4", "0.5", "0.6", "0.7", "0.95", "0.99", "1.0", "+Inf")] == [
+        0, 1, 1, 4, 4, 5, 6, 6
+    ]  # fmt: skip
+
+
 def test_what_is_no_number_spoils_nothing() -> None:
     watch = Watch(with_reference(cards.forecast_card(), reference={"load": statistics(TRAINING)}))
     tables = np.full((4, 3, 2), 100, np.float32)
