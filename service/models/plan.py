@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from service.batching.rules import BatchRules
 from service.models.loading import LoadedModel
+from service.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -15,11 +16,13 @@ class Plan:
 
     rules: BatchRules
     threads: int
-    """That runs are called in."""
+    """That runs are called in: so many are under way at a time under full load."""
+    cores: int
+    """That each of these has then."""
 
 
-def make_plan(loaded: LoadedModel, *, runs: int, cores: int, delay_seconds: float) -> Plan:
-    """Plan the runs of a model.
+def make_plan(loaded: LoadedModel, settings: Settings) -> Plan:
+    """Plan the runs of a model; what is set for it goes before what is set for the server.
 
     - A small model has a core for each run, and what the other cores do are full batches: those cost it less for a row.
     - Of pictures a run beside another takes one core, and batches are small: the rest is for the run beside it.
@@ -27,18 +30,20 @@ def make_plan(loaded: LoadedModel, *, runs: int, cores: int, delay_seconds: floa
 
     Args:
         loaded: the model.
-        runs: at a time, as an operator set it.
-        cores: for all runs.
-        delay_seconds: how long requests wait for others to share their batch, as an operator set it.
+        settings: of the server.
     """
-    rules = BatchRules(max_rows=loaded.run_rows, runs=runs, max_delay_seconds=delay_seconds)
+    runs = loaded.settings.instances or settings.instances
+    delay = loaded.settings.max_delay_seconds
+    if delay is None:
+        delay = settings.max_delay_ms / 1e3
+    rules = BatchRules(max_rows=loaded.run_rows, runs=runs, max_delay_seconds=delay)
     if math.isfinite(loaded.row_seconds):
         rules = replace(rules, row_seconds=loaded.row_seconds)
     if loaded.frugal and rules.max_rows:
-        spare = max(cores - runs, 0)
+        spare = max(settings.compute_threads - runs, 0)
         # One full batch more lies ready for the thread that ends first: the loop may be busy then.
-        return Plan(replace(rules, spare_runs=spare + 1 if spare else 0), runs + spare)
+        return Plan(replace(rules, spare_runs=spare + 1 if spare else 0), runs + spare, cores=1)
     if loaded.takes_pictures:
         runs += loaded.threads - 1
-        return Plan(replace(rules, runs=runs, side_by_side=runs > 1), runs)
-    return Plan(rules, runs)
+        return Plan(replace(rules, runs=runs, side_by_side=runs > 1), runs, cores=1)
+    return Plan(rules, runs, loaded.threads)

@@ -84,15 +84,9 @@ class ServedModel:
             self.settings.max_batch_rows or settings.max_items_per_request, settings.max_queue_rows
         )
         """Rows that one request of the tensor API may have."""
-        delay = self.settings.max_delay_seconds
-        self.max_delay_seconds = settings.max_delay_ms / 1e3 if delay is None else delay
         self.priorities = self.settings.priorities or PRIORITIES
-        plan = make_plan(
-            loaded,
-            runs=self.settings.instances or settings.instances,
-            cores=settings.compute_threads,
-            delay_seconds=self.max_delay_seconds,
-        )
+        plan = make_plan(loaded, settings)
+        self.max_delay_seconds = plan.rules.max_delay_seconds
         self._runner = Runner(f"run-{name}-{version}", loaded, plan.threads)
         self._batcher = Batcher(
             self._compute,

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from service import triton
-from service.backend.contract import Device
+from service.backend.contract import Backend, Device
 from service.backend.padding import batch_sizes
 from service.errors import InferenceError, ServiceError
 from service.loader import Loader
 from service.models.loading import LoadedModel
 from service.models.model_settings import ModelSettings
-from service.models.pace import ENOUGH_PICTURES, is_short
+from service.models.plan import make_plan
 from service.settings import Settings
 from service.tuning.choosing import Choice, choose, common_rows
 from service.tuning.exploring import Explorer
@@ -75,7 +75,7 @@ class Report:
         if not self.asking:
             return None
         sizes = {size for model in self.tuned if model.free_batch for size in model.sizes}
-        return common_rows(self.asking.values(), sizes, default)
+        return common_rows(self.asking.values(), {*sizes, default}, default)
 
 
 class Tuner:
@@ -92,8 +92,8 @@ class Tuner:
         """
         self._settings = settings
         self._machine = machine or ThisMachine()
-        self._sizes = tuple(sorted({*batch_sizes(largest), settings.max_batch_size}))
-        self._loader = Loader(settings.model_copy(update={"max_batch_size": self._sizes[-1]}), device)
+        most = max(largest, settings.max_batch_size)
+        self._loader = Loader(settings.model_copy(update={"max_batch_size": most}), device)
 
     def tune(self, versions: Sequence[ModelVersion], seconds: float, report: Report, progress: Progress) -> None:
         """Tune all; what one model does not need of its share is for those after it.
@@ -116,74 +116,70 @@ class Tuner:
 
     def _tune(self, version: ModelVersion, end: float, report: Report, progress: Progress) -> None:
         progress(version.name, None)
-        settings = self._loader.read(version)
-        with self._open(version, settings) as models:
-            found = next(iter(models.values()))
-            if found.probe is None:
+        with self._open(version) as (served, backends):
+            if served.probe is None:
                 raise PackageError("no inputs are known that it answers; publish it with golden samples")
-            batched = found.graph.max_batch != 0
-            probe = Probe(found.probe, found.backend, found.card, batched=batched)
-            default = self._default(settings, models)
+            default = self._default(served)
             explorer = Explorer(
                 self._machine,
-                {threads: model.backend for threads, model in models.items()},
-                probe,
-                combinations={default.combination, *self._combinations(settings)},
-                sizes=self._sizes_of(found),
+                backends,
+                Probe(served.probe, served.backend, served.card, batched=served.graph.max_batch != 0),
+                combinations={default.combination, *self._combinations(served)},
+                sizes=_sizes(served, default),
                 default=default,
                 progress=lambda trial: progress(version.name, trial),
             )
             try:
                 explorer.explore(max(end - self._machine.now(), 0.0))
             finally:
-                report.tuned.append(self._result(version, found, explorer, default))
+                report.tuned.append(_result(version, served, explorer, default))
 
     @contextmanager
-    def _open(self, version: ModelVersion, settings: ModelSettings) -> Iterator[dict[int, LoadedModel]]:
-        """The model with each number of threads, fewest first; closed afterwards."""
-        counts = {self._loader.threads(settings), *(made.threads for made in self._combinations(settings))}
-        models: dict[int, LoadedModel] = {}
-        try:
-            for threads in sorted(counts):
-                models[threads] = self._loader.load(version, replace(settings, threads=threads))
-            yield models
-        finally:
-            for model in models.values():
-                model.backend.close()
+    def _open(self, version: ModelVersion) -> Iterator[tuple[LoadedModel, dict[int, Backend]]]:
+        """The model as the server opens it, and its backends by the threads of a run; closed afterwards."""
+        with ExitStack() as stack:
 
-    def _combinations(self, settings: ModelSettings) -> set[Combination]:
-        if self._loader.place(settings).kind == "cpu":
+            def load(settings: ModelSettings) -> LoadedModel:
+                model = self._loader.load(version, settings)
+                stack.callback(model.backend.close)
+                return model
+
+            settings = self._loader.read(version)
+            served = load(settings)
+            backends = {served.threads: served.backend}
+            for threads in sorted({made.threads for made in self._combinations(served)} - {served.threads}):
+                backends[threads] = load(replace(settings, threads=threads)).backend
+            yield served, backends
+
+    def _combinations(self, served: LoadedModel) -> set[Combination]:
+        if served.backend.device.kind == "cpu":
             return cpu_combinations(self._settings.compute_threads)
-        return gpu_combinations(self._loader.threads(replace(settings, instances=1)))
+        return gpu_combinations(self._loader.threads(replace(served.settings, instances=1)))
 
-    def _default(self, settings: ModelSettings, models: dict[int, LoadedModel]) -> Trial:
+    def _default(self, served: LoadedModel) -> Trial:
         """What the server does with the model as it is, under full load."""
-        threads, instances = self._loader.threads(settings), settings.instances or 1
-        model, cores = models[threads], self._settings.compute_threads
-        device = model.backend.device
-        rows = self._settings.max_batch_size if model.graph.max_batch is None else self._sizes_of(model)[-1]
-        if settings.threads is None and threads > 1 and device.kind == "cpu" and is_short(model.row_seconds):
-            # It takes a core for each run, and runs full batches side by side.
-            threads, instances = 1, max(instances, cores if model.graph.max_batch != 0 else 1)
-        elif model.takes_pictures:
-            # So does this one where it has much to do, with smaller batches.
-            threads, instances, rows = 1, instances + threads - 1, min(rows, ENOUGH_PICTURES)
-        return Trial(Combination(threads, instances), rows)
+        plan = make_plan(served, self._settings)
+        rows = plan.rules.max_rows or 1
+        if served.graph.max_batch is None:  # it was loaded for the largest batches to try
+            rows = min(rows, self._settings.max_batch_size)
+        return Trial(Combination(plan.cores, plan.threads), rows)
 
-    def _sizes_of(self, model: LoadedModel) -> tuple[int, ...]:
-        most = model.graph.max_batch
-        return self._sizes if most is None else batch_sizes(max(most, 1))
 
-    def _result(self, version: ModelVersion, found: LoadedModel, explorer: Explorer, default: Trial) -> Tuned:
-        own = triton.read_model_settings(version.path.parents[1])
-        return Tuned(
-            version=version,
-            device=found.backend.device,
-            sizes=self._sizes_of(found),
-            free_batch=found.graph.max_batch is None and not found.takes_pictures,
-            configured=own.instances is not None or own.threads is not None,
-            default=default,
-            measured=explorer.measured,
-            failed=explorer.failed,
-            choice=choose(explorer.measured, default),
-        )
+def _sizes(served: LoadedModel, default: Trial) -> tuple[int, ...]:
+    """Rows of the batches to try: those that the server could be told to have."""
+    return tuple(sorted({*batch_sizes(served.run_rows or 1), default.rows}))
+
+
+def _result(version: ModelVersion, served: LoadedModel, explorer: Explorer, default: Trial) -> Tuned:
+    own = triton.read_model_settings(version.path.parents[1])
+    return Tuned(
+        version=version,
+        device=served.backend.device,
+        sizes=_sizes(served, default),
+        free_batch=served.graph.max_batch is None and not served.takes_pictures,
+        configured=own.instances is not None or own.threads is not None,
+        default=default,
+        measured=explorer.measured,
+        failed=explorer.failed,
+        choice=choose(explorer.measured, default),
+    )

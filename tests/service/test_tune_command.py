@@ -39,7 +39,7 @@ def tune(*flags: str | Path) -> Result:
 def fast_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine of two cores on which only two runs at a time, on one thread each, are fast."""
     monkeypatch.setenv("MENAGERIE_COMPUTE_THREADS", "2")
-    monkeypatch.setattr("service.tuning.tuner.is_short", lambda row_seconds: False)
+    monkeypatch.setattr("service.models.pace.SHORT_ROW_SECONDS", 0.0)
     times = iter(range(10**9))
 
     def now(self: ThisMachine) -> float:
