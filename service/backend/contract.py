@@ -58,6 +58,10 @@ class Signature:
     """Rows that one run may have: None is any number, 1 a graph that was exported for single rows, and 0 says that the
     model has no batch axis, so that every request is a run of its own."""
 
+    def most_rows(self, limit: int) -> int:
+        """Rows that one run may have, where `limit` counts for a model that takes any number; 0: no batch axis."""
+        return limit if self.max_batch is None else self.max_batch
+
     def input(self, name: str) -> TensorSpec | None:
         """The input of that name."""
         return self._inputs.get(name)

@@ -158,8 +158,7 @@ def _open(
 def _warm_up(opened: _Opened, max_batch_rows: int, settings: ModelSettings) -> int:
     """Run what will come; the rows that a run will have."""
     backend, graph = opened.backend, opened.fitted.graph
-    most = max_batch_rows if graph.max_batch is None else graph.max_batch
-    run_rows = pace.run_rows(opened.row_seconds, most, backend.device, graph)
+    run_rows = pace.run_rows(opened.row_seconds, graph.most_rows(max_batch_rows), backend.device, graph)
     if opened.probe:
         warm_up(backend, opened.probe, run_rows or 1, settings.instances or 1)
     run_warm_ups(backend, opened.fitted, settings)  # at the end: the memory that these take stays
@@ -168,7 +167,7 @@ def _warm_up(opened: _Opened, max_batch_rows: int, settings: ModelSettings) -> i
 
 def _padded(backend: Backend, fitted: Fitted, max_batch_rows: int) -> Backend:
     """On CUDA, the backend with batches of few sizes; a CPU takes each size as it comes."""
-    most = max_batch_rows if fitted.graph.max_batch is None else fitted.graph.max_batch
+    most = fitted.graph.most_rows(max_batch_rows)
     return backend if backend.device.kind == "cpu" or most < 2 else PaddedBackend(backend, batch_sizes(most))
 
 

@@ -77,8 +77,7 @@ class ServedModel:
         outputs = {spec.name for spec in self.signature.outputs}
         self._monitor = Monitor(self.card, outputs, metrics) if self.card and settings.model_metrics else None
         self._pulse = Pulse(self._run_probe if self.probe else None)
-        limit = self.signature.max_batch
-        self.max_batch_rows = settings.max_batch_size if limit is None else limit
+        self.max_batch_rows = self.signature.most_rows(settings.max_batch_size)
         """Rows that a run may have, by its file and the settings; 0: the model has no batch axis."""
         self.max_request_rows = min(
             self.settings.max_batch_rows or settings.max_items_per_request, settings.max_queue_rows

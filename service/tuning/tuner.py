@@ -159,10 +159,9 @@ class Tuner:
     def _default(self, served: LoadedModel) -> Trial:
         """What the server does with the model as it is, under full load."""
         plan = make_plan(served, self._settings)
-        rows = plan.rules.max_rows or 1
-        if served.graph.max_batch is None:  # it was loaded for the largest batches to try
-            rows = min(rows, self._settings.max_batch_size)
-        return Trial(Combination(plan.cores, plan.threads), rows)
+        # It was loaded for the largest batches to try.
+        rows = min(plan.rules.max_rows, served.graph.most_rows(self._settings.max_batch_size))
+        return Trial(Combination(plan.cores, plan.threads), rows or 1)
 
 
 def _sizes(served: LoadedModel, default: Trial) -> tuple[int, ...]:
