@@ -18,12 +18,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tests.benchmarks import inputs
-from tests.benchmarks.inputs import FEATURES, WINDOW, photographs, pixels, vocabulary
+from tests.benchmarks.inputs import FEATURES, SIDE_PX, WINDOW, photographs, pixels, readings, vocabulary
 from zoo.repository import MODEL_FILE
 
 BUILD = Path(__file__).parents[2] / "build" / "benchmarks"
-NAMES = ("resnet18", "resnet18-int8", "resnet50", "resnet50-int8", "text", "forecaster")
+NAMES = ("resnet18", "resnet18-int8", "resnet50", "resnet50-int8", "text", "forecaster", "pixel")
 CLASSES = 1000
 HORIZON = 24
 _SEED = 0
@@ -63,10 +65,53 @@ def _make_image(backbone_name: str) -> tuple[bytes, Any]:
     classifier = ImageClassifier(backbone)
     _settle_batch_norm(classifier, torch.from_numpy(pixels(8, seed=900)))
     resize = backbone.preprocessing.resize
-    labels = tuple(f"class {number}" for number in range(CLASSES))
     golden = make_golden(photographs(2, seed=700), resize, torch_run(classifier.eval()), atol=1e-3, rtol=1e-2)
-    task = ImageTask(labels=labels, resize=resize)
-    return export_image_classifier(classifier, resize), _card(backbone_name, task, golden)
+    task = ImageTask(labels=_labels(CLASSES), resize=resize)
+    return export_image_classifier(classifier, resize), _card(backbone_name, task, golden, _channels())
+
+
+def _make_pixel() -> tuple[bytes, Any]:
+    """A classifier that looks at one pixel only: what is left is what the server takes to be asked about pictures."""
+    from onnx import TensorProto, checker, helper, numpy_helper
+
+    from zoo.card import IMAGE_INPUT, LOGITS, PROBABILITIES, ImageTask, Resize
+
+    weights_CK = np.random.default_rng(_SEED).normal(0, 0.01, (3, CLASSES)).astype(np.float32)
+    corner, axes = np.array([[0, 0], [1, 1]]), np.array([1, 2])
+    nodes = [
+        helper.make_node("Slice", [IMAGE_INPUT, "start", "end", "axes"], ["corner"]),
+        helper.make_node("Flatten", ["corner"], ["levels"]),
+        helper.make_node("Cast", ["levels"], ["pixel"], to=TensorProto.FLOAT),
+        helper.make_node("MatMul", ["pixel", "weights"], [LOGITS]),
+        helper.make_node("Softmax", [LOGITS], [PROBABILITIES], axis=1),
+    ]
+    constants = {"start": corner[0], "end": corner[1], "axes": axes, "weights": weights_CK}
+    classes = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", CLASSES]) for name in (LOGITS, PROBABILITIES)
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "pixel",
+        [helper.make_tensor_value_info(IMAGE_INPUT, TensorProto.UINT8, ["batch", SIDE_PX, SIDE_PX, 3])],
+        classes,
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    checker.check_model(model)
+    task = ImageTask(labels=_labels(CLASSES), resize=Resize(height_px=SIDE_PX, width_px=SIDE_PX))
+    return model.SerializeToString(), _card("pixel", task, reference=_channels())
+
+
+def _labels(count: int) -> tuple[str, ...]:
+    return tuple(f"class {number}" for number in range(count))
+
+
+def _channels() -> dict[str, Any]:
+    """What a training run writes into the card about its pictures, against which the server compares all that come."""
+    from zoo.card import ColumnStatistics
+
+    pictures = pixels(32, seed=800)
+    return {name: ColumnStatistics.of(pictures[..., channel]) for channel, name in enumerate(("red", "green", "blue"))}
 
 
 def _settle_batch_norm(network: Any, batch: Any) -> None:
@@ -99,12 +144,13 @@ def _make_text() -> tuple[bytes, Any]:
     from training.data.texts.tokens import Tokenizer
     from training.export.text import export_text
     from training.models.text import TextClassifier
-    from zoo.card import TextTask
+    from zoo.card import UNKNOWN_TOKEN_RATE, ColumnStatistics, TextTask
 
     tokenizer = Tokenizer("words", vocabulary(), max_tokens=64)
     network = TextClassifier(tokenizer.size, 2, embedding_size=64, hidden_size=96, bidirectional=True)
     task = TextTask(labels=("negative", "positive"), max_tokens=64)
-    return export_text(network, tokenizer), _card("text", task)
+    reference = {UNKNOWN_TOKEN_RATE: ColumnStatistics.of([0.0, 0.05, 0.1])}
+    return export_text(network, tokenizer), _card("text", task, reference=reference)
 
 
 def _make_forecaster() -> tuple[bytes, Any]:
@@ -112,9 +158,11 @@ def _make_forecaster() -> tuple[bytes, Any]:
 
     from training.export.series import export_series
     from training.models.series import DirectNetwork, Forecaster, RecurrentLayers, Scaler
-    from zoo.card import Quantity, SeriesTask
+    from zoo.card import ColumnStatistics, Quantity, SeriesTask
 
     features = tuple(Quantity(name=f"reading_{number}") for number in range(FEATURES))
+    past = readings(32, seed=800)
+    reference = {feature.name: ColumnStatistics.of(past[..., number]) for number, feature in enumerate(features)}
     mean, std = torch.full((FEATURES,), 100.0), torch.full((FEATURES,), 10.0)
     scaler = Scaler(mean, std)
     network = DirectNetwork(scaler.size, HORIZON, 1, layers=RecurrentLayers(), segment=24)
@@ -122,13 +170,14 @@ def _make_forecaster() -> tuple[bytes, Any]:
     task = SeriesTask(
         features=features, targets=features[:1], window_steps=WINDOW, horizon_steps=HORIZON, step_seconds=3600
     )
-    return export_series(forecaster, WINDOW, FEATURES), _card("forecaster", task)
+    return export_series(forecaster, WINDOW, FEATURES), _card("forecaster", task, reference=reference)
 
 
-def _card(name: str, task: Any, golden: Any = None) -> Any:
+def _card(name: str, task: Any, golden: Any = None, reference: dict[str, Any] | None = None) -> Any:
     from training.export.provenance import now, software_versions
     from zoo.card import Card, Golden, Provenance
 
+    labels = getattr(task, "labels", ())
     return Card(
         name=name,
         description=f"{name} with random weights, for benchmarks",
@@ -143,6 +192,8 @@ def _card(name: str, task: Any, golden: Any = None) -> Any:
             versions=software_versions(),
         ),
         golden=golden or Golden(),
+        reference=reference or {},
+        class_shares={label: 1 / len(labels) for label in labels},
     )
 
 
@@ -153,6 +204,7 @@ _RECIPES: dict[str, Callable[[], tuple[bytes, Any]]] = {
     "resnet50-int8": lambda: _make_int8("resnet50"),
     "text": _make_text,
     "forecaster": _make_forecaster,
+    "pixel": _make_pixel,
 }
 
 

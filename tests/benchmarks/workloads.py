@@ -16,7 +16,7 @@ from zoo.image import prepare_image
 from zoo.package import read_card
 from zoo.repository import MODEL_FILE
 
-NAMES = ("forecaster", "text", "resnet18", "resnet18-int8", "resnet18-jpeg", "resnet50", "resnet50-int8")
+NAMES = ("forecaster", "text", "resnet18", "resnet18-int8", "resnet18-jpeg", "resnet50", "resnet50-int8", "pixel")
 ROWS = 32
 """Different rows that are asked."""
 _IMAGE_BATCHES, _SMALL_BATCHES = (1, 8, 32), (1, 8, 32, 128)
@@ -79,7 +79,7 @@ def _prepare(name: str, repository: Path) -> Workload:
         expected=raw_runtime.answers(file, asked),
         # The steps of int8 are coarse, and rounding may go another way in another kernel.
         tolerance=0.05 if "int8" in name else 1e-3,
-        batches=_IMAGE_BATCHES if "resnet" in name else _SMALL_BATCHES,
+        batches=_IMAGE_BATCHES if "image" in asked else _SMALL_BATCHES,
         images=images,
     )
 
@@ -96,4 +96,5 @@ _INPUTS: dict[str, Callable[[], Tensors]] = {
     "text": lambda: {"text": np.array(inputs.texts(ROWS), dtype=object)},
     "resnet18": lambda: {"image": inputs.pixels(ROWS)},
     "resnet50": lambda: {"image": inputs.pixels(ROWS)},
+    "pixel": lambda: {"image": inputs.pixels(ROWS)},
 }
