@@ -4,27 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.backend.contract import Device, Signature, Tensors
-from service.batching.batcher import Batcher
-from service.batching.runs import Computed
-from service.errors import (
-    InferenceError,
-    NotANumberError,
-    SequenceLostError,
-    TaskMismatchError,
-)
+from service.errors import SequenceLostError, TaskMismatchError
+from service.models.batched import BatchedModel
 from service.models.conversations import Conversations
+from service.models.finite import NanCheck, finite
 from service.models.fitting import to_callers, to_graph
 from service.models.loading import LoadedModel
 from service.models.model_settings import ModelSettings, Priorities
-from service.models.plan import make_plan
-from service.models.pulse import Pulse
-from service.models.runner import Runner
 from service.models.sequences import Step
 from service.models.stepper import Stepper
 from service.settings import Settings
@@ -58,45 +50,35 @@ class ServedModel:
         self.name = name
         self.version = version
         self.card = loaded.card
-        self.metrics = metrics
         self.signature: Signature = loaded.signature
         """What callers send and see."""
-        self._shown = tuple(spec.name for spec in self.signature.outputs)
         self.settings: ModelSettings = loaded.settings
         """What is set for this model."""
-        self.device: Device = loaded.backend.device
-        self._load_seconds, self._golden_error = loaded.seconds, loaded.golden_error
         self.probe = loaded.probe
         """Inputs of one row that the model is known to answer, if any were found."""
-        self.max_pixels = settings.max_image_pixels
-        """An image may have."""
+        self.device: Device = loaded.backend.device
+        self.metrics = metrics
         self.pool = pool
         """Threads that prepare items."""
-        self._refuses_nan = settings.refuse_nan
-        self._bfloat16_outputs = {spec.name for spec in loaded.graph.outputs if spec.datatype == "BF16"}
-        outputs = {spec.name for spec in self.signature.outputs}
-        self._monitor = Monitor(self.card, outputs, metrics) if self.card and settings.model_metrics else None
-        self._pulse = Pulse(self._run_probe if self.probe else None)
+        self.max_pixels = settings.max_image_pixels
+        """An image may have."""
         self.max_batch_rows = self.signature.most_rows(settings.max_batch_size)
         """Rows that a run may have, by its file and the settings; 0: the model has no batch axis."""
-        self.max_request_rows = min(
-            self.settings.max_batch_rows or settings.max_items_per_request, settings.max_queue_rows
-        )
+        most = self.settings.max_batch_rows or settings.max_items_per_request
+        self.max_request_rows = min(most, settings.max_queue_rows)
         """Rows that one request of the tensor API may have."""
         self.priorities = self.settings.priorities or PRIORITIES
-        plan = make_plan(loaded, settings)
-        self.max_delay_seconds = plan.rules.max_delay_seconds
-        self._runner = Runner(f"run-{name}-{version}", loaded, plan.threads)
-        self._batcher = Batcher(
-            self._compute,
-            metrics,
-            plan.rules,
-            max_queue_rows=settings.max_queue_rows,
-            max_queue_seconds=settings.max_queue_seconds,
-        )
-        self._stepper = self._open_stepper(loaded, settings)
+        self._load_seconds, self._golden_error = loaded.seconds, loaded.golden_error
+        self._batched = BatchedModel(f"run-{name}-{version}", loaded, settings, metrics)
+        self.max_delay_seconds = self._batched.max_delay_seconds
+        """How long a request may wait for others to share its batch."""
+        self._batcher = self._batched.batcher
+        self._check = NanCheck(loaded.graph, refuse=settings.refuse_nan)
+        self._stepper = self._open_stepper(loaded.graph, settings)
         self.conversations = Conversations(self._stepper.sequences if self._stepper else None)
         """What it stays for when another one takes its place."""
+        self._shown = tuple(spec.name for spec in self.signature.outputs)
+        self._monitor = Monitor(self.card, set(self._shown), metrics) if self.card and settings.model_metrics else None
 
     @property
     def labels(self) -> Sequence[str]:
@@ -139,7 +121,7 @@ class ServedModel:
             with self.metrics.timed("decode"):
                 batch = await prepare()
             outputs = await self._batcher.submit(batch, self._wanted(output), deadline=deadline, seats=seats)
-        answer = _finite(outputs[output])
+        answer = finite(outputs[output])
         if self._monitor:
             self._monitor.observe(batch, outputs)
         return answer
@@ -164,7 +146,7 @@ class ServedModel:
             outputs = await self._stepper.run(step, inputs, (FORECAST,), deadline)
         else:
             outputs = await self._batcher.submit(inputs, (FORECAST,), deadline=deadline)
-        forecast: NDArray[np.float32] = _finite(outputs[FORECAST])[0]
+        forecast: NDArray[np.float32] = finite(outputs[FORECAST])[0]
         return forecast
 
     async def infer(
@@ -198,7 +180,7 @@ class ServedModel:
             answer = await self._stepper.run(step, tensors, names, deadline, order)
         else:
             answer = await self._batcher.submit(tensors, names, deadline=deadline, priority=order)
-            self._check_outputs(answer)
+            self._check(answer)
         if self._monitor:
             self._monitor.observe(tensors, answer)
         return to_callers(self.settings, answer, batched=batched)
@@ -219,7 +201,7 @@ class ServedModel:
 
     async def works(self) -> bool:
         """Whether the model answers: by a run that just ended, or else by a probe."""
-        return await self._pulse.is_there()
+        return await self._batched.works()
 
     async def drained(self) -> None:
         """Wait until no request is being answered."""
@@ -232,56 +214,28 @@ class ServedModel:
 
     async def close(self, timeout_seconds: float = 0.0) -> None:
         """Finish what is under way, then give memory back."""
-        await self._batcher.close(timeout_seconds)
+        await self._batched.close(timeout_seconds)
         if self._stepper:
             self._stepper.close()
-        self._runner.close()
         self.metrics.settle()
 
-    def _open_stepper(self, loaded: LoadedModel, settings: Settings) -> Stepper | None:
+    def _open_stepper(self, graph: Signature, settings: Settings) -> Stepper | None:
         """What keeps the state of sequences; None: the model has none."""
         if self.settings.sequence is None:
             return None
         return Stepper(
-            *(self.name, self.settings.sequence, loaded.graph, self._batcher, self.metrics),
+            *(self.name, self.settings.sequence, graph, self._batcher, self.metrics),
             max_sequences=settings.max_sequences,
             idle_seconds=settings.sequence_idle_seconds,
-            check=self._check_outputs,
+            check=self._check,
         )
 
     def _wanted(self, output: str) -> tuple[str, ...]:
         """The output that callers get, and those that only the monitor looks at."""
         return (output, *self._monitor.outputs) if self._monitor else (output,)
 
-    def _check_outputs(self, outputs: Tensors) -> None:
-        """Refuse outputs that are no numbers, if the operator wants that."""
-        for name, value in outputs.items() if self._refuses_nan else ():
-            if _has_nan(value, bfloat16=name in self._bfloat16_outputs):
-                raise NotANumberError(name)
-
     def _check_queue(self, level: int) -> None:
         """Refuse a request at the door, where its level of priority has as many as it may."""
         policy = self.settings.policy(level)
         if policy and policy.max_requests is not None:
             self._batcher.check_requests(policy.max_requests, level - self.priorities.default)
-
-    async def _compute(self, parts: Sequence[Tensors], outputs: Sequence[str]) -> Computed:
-        ran = await self._runner.run(parts, outputs, alone=self._batcher.alone)
-        self._pulse.beat()
-        return ran
-
-    async def _run_probe(self, deadline: float) -> None:
-        assert self.probe, "the pulse is told"
-        await self._batcher.submit(self.probe, self._shown, deadline=deadline, counted=False)
-
-
-def _has_nan(values: NDArray[Any], *, bfloat16: bool) -> bool:
-    if bfloat16:  # its bits: an exponent of ones, and a mantissa that is not zero
-        return bool(((values & 0x7FFF) > 0x7F80).any())
-    return values.dtype.kind == "f" and bool(np.isnan(values).any())
-
-
-def _finite(values: NDArray[Any]) -> NDArray[np.float32]:
-    if not np.isfinite(values).all():
-        raise InferenceError("the output is not finite")
-    return values

@@ -44,7 +44,7 @@ async def test_several_times_the_capacity(
     add_plain(tmp_path, "affine", plain_graphs.affine())
     limits = {"max_batch_size": 1, "max_queue_rows": QUEUE_ROWS, "max_items_per_request": 1}
     async with serving(tmp_path, **limits) as calls:
-        backend = calls.server.table.get("affine")._runner._backend
+        backend = calls.server.table.get("affine")._batched._runner._backend
         run = backend.run
 
         def slow_run(inputs: Tensors, outputs: Sequence[str] = ()) -> Tensors:

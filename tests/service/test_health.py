@@ -67,8 +67,8 @@ async def test_a_device_that_dies_is_noticed(calls: Calls) -> None:
     entry = calls.server.table.find("moods")
     assert entry.model is not None
     assert (await calls.inference.ModelReady(pb.ModelReadyRequest(name="moods"))).ready
-    entry.model._runner._backend.close()  # from now on every run fails
-    entry.model._pulse._last_success = float("-inf")
+    entry.model._batched._runner._backend.close()  # from now on every run fails
+    entry.model._batched._pulse._last_success = float("-inf")
     assert not (await calls.inference.ModelReady(pb.ModelReadyRequest(name="moods"))).ready
     assert (await calls.inference.ModelReady(pb.ModelReadyRequest(name="shades"))).ready
     assert await calls.status() == "SERVING", "one broken model does not take the others out of service"
@@ -80,12 +80,12 @@ async def test_a_model_that_is_busy_with_long_runs_is_ready(calls: Calls, monkey
     model = calls.server.table.get("busy")
     assert (await ready(pb.ModelReadyRequest(name="busy"))).ready
     monkeypatch.setattr(pulse, "PROBE_SECONDS", 0.02)
-    model._pulse._fresh_seconds = 0.0
+    model._batched._pulse._fresh_seconds = 0.0
     running = asyncio.create_task(calls.infer("busy", {"rounds": np.array([[2_000_000]], np.int64)}))
     await until(lambda: model._batcher._door.seats)
     assert (await ready(pb.ModelReadyRequest(name="busy"))).ready, "it answered a moment ago"
     assert not running.done()
-    model._pulse._last_success = float("-inf")
+    model._batched._pulse._last_success = float("-inf")
     assert not (await ready(pb.ModelReadyRequest(name="busy"))).ready, "it has not answered for long"
     await running
 

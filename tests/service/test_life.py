@@ -211,7 +211,7 @@ async def test_the_old_model_finishes_its_requests_and_is_forgotten(serve: Serve
     calls = await serve(tmp_path, **EXPLICIT)
     table = calls.server.table
     old = weakref.ref(table.get("busy"))
-    backend = weakref.ref(table.get("busy")._runner._backend)
+    backend = weakref.ref(table.get("busy")._batched._runner._backend)
     running = asyncio.create_task(calls.infer("busy", {"rounds": LONG}))
     await until(lambda: table.get("busy")._batcher._door.seats)
     os.utime(tmp_path / "busy" / "1" / "model.onnx", (1, 1))

@@ -118,4 +118,4 @@ async def test_instances_are_shown_as_they_are(serve: Serve, tmp_path: Path) -> 
     calls = await serve(tmp_path)
     (group,) = (await calls.inference.ModelConfig(pb.ModelConfigRequest(name="net"))).config.instance_group
     assert (group.count, group.kind) == (3, model_config_pb2.ModelInstanceGroup.KIND_CPU)
-    assert calls.server.table.get("net")._runner._threads._max_workers == 3
+    assert calls.server.table.get("net")._batched._runner._threads._max_workers == 3

@@ -24,7 +24,7 @@ class Frail:
     """A real backend in front of which memory is short, or the engine fails, while it is told so."""
 
     def __init__(self, calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
-        backend = calls.server.table.get("affine")._runner._backend
+        backend = calls.server.table.get("affine")._batched._runner._backend
         self.max_rows = 1000
         self.broken = False
         self.runs: list[int] = []
