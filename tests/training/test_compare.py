@@ -41,7 +41,29 @@ def test_the_paired_difference_counts_what_only_one_gets_right() -> None:
     assert difference.interval.low < 0.08 < difference.interval.high
     assert difference.p_value == pytest.approx(2 * (1 + 12 + 66) / 2**12)
     assert paired_difference(ours, ours).p_value == 1.0
-    assert paired_difference(ours[:1], other[:1]).interval == (0.0, 2.0)
+
+
+def test_the_interval_of_a_paired_difference_is_newcombes() -> None:
+    # Cavo et al. 2012: complete response before and after consolidation; the interval that the R package
+    # contingencytables of Fagerland, Lydersen and Laake has for it, with four digits.
+    before, after = rights(both=59, wins=6, losses=16, neither=80)
+    assert paired_difference(before, after).interval == pytest.approx((-0.1186, -0.0046), abs=5e-5)
+    assert paired_difference(after, before).interval == pytest.approx((0.0046, 0.1186), abs=5e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2, 10, 1000])
+def test_the_interval_of_a_difference_is_one_of_differences(count: int) -> None:
+    all_wins, none = rights(wins=count)
+    low, high = paired_difference(all_wins, none).interval
+    assert -1 <= low < high == 1
+    low, high = paired_difference(all_wins, all_wins).interval
+    assert low < 0 < high == -low <= 1, "what both get right says nothing of which is better"
+
+
+def rights(*, both: int = 0, wins: int = 0, losses: int = 0, neither: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Which items each of two classifiers gets right."""
+    counts = [both, wins, losses, neither]
+    return np.repeat([True, True, False, False], counts), np.repeat([True, False, True, False], counts)
 
 
 def test_three_ways_of_training_on_one_split(menagerie_train: Callable[..., Result], tmp_path: Path) -> None:
