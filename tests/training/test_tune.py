@@ -117,6 +117,19 @@ def test_what_is_worse_than_the_others_is_given_up(reviews: Path, monkeypatch: p
     assert len(looks) == 3, "near-duplicates are looked for once, in three pairs of parts"
 
 
+@pytest.mark.parametrize(
+    "words", [("tune", "--search", "dropout=0..0.5"), ("ablate", "--without", "dropout"), ("kfold",)]
+)
+def test_an_experiment_without_data_leaves_no_folder(
+    menagerie_train: Train, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    command, *options = words
+    result = menagerie_train(command, "text", tmp_path / "missing.txt", *options, "--runs", tmp_path / "runs")
+    assert result.exit_code == 2
+    assert "missing.txt" in result.stderr
+    assert not (tmp_path / "runs").exists()
+
+
 def test_images_and_series_are_searched(
     menagerie_train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

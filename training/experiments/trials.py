@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -69,18 +70,24 @@ class Experiment:
         self.settings, self.task = settings, task
         self.console = console or Console(stderr=True)
         self.of_runs = settings.of_run(task.kind)
-        self.folder = settings.resume or make_run_folder(self.of_runs.runs, settings.name)
         self._seconds: list[float] = []
         self._told = False
-        if settings.resume is None:
-            write_settings(self.folder / SETTINGS_FILE, settings)
-        elif not (self.folder / SETTINGS_FILE).is_file():
-            raise SettingsError(f"{self.folder} is not the folder of an experiment")
-        elif self.folder.resolve().parents[1].name == TRIALS_FOLDER:
-            raise SettingsError(f"{self.folder} is one training of an experiment; give {self.folder.parents[2]}")
-        elif (self.folder / MANIFEST_FILE).is_file():
-            raise SettingsError(f"{self.folder} is the folder of a training, not of an experiment")
-        self.say(f"experiment in {self.folder}: measured on validation parts, the test part stays unseen")
+        if settings.resume is not None:
+            _check_folder(settings.resume)
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where it writes. It is made with the first thing to write: data that cannot be read leave nothing behind.
+
+        Raises:
+            SettingsError: it cannot be made.
+        """
+        folder = self.settings.resume
+        if folder is None:
+            folder = make_run_folder(self.of_runs.runs, self.settings.name)
+            write_settings(folder / SETTINGS_FILE, self.settings)
+        self.say(f"experiment in {folder}: measured on validation parts, the test part stays unseen")
+        return folder
 
     def say(self, *lines: str, style: str = "") -> None:
         """Print lines as they are."""
@@ -167,6 +174,16 @@ class Experiment:
 
     def _stopped(self, trial: str) -> StoppedError:
         return StoppedError(f"stopped in {trial}; nothing is lost: go on with --resume {shlex.quote(str(self.folder))}")
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise SettingsError if it is not the folder of an experiment."""
+    if not (folder / SETTINGS_FILE).is_file():
+        raise SettingsError(f"{folder} is not the folder of an experiment")
+    if folder.resolve().parents[1].name == TRIALS_FOLDER:
+        raise SettingsError(f"{folder} is one training of an experiment; give {folder.parents[2]}")
+    if (folder / MANIFEST_FILE).is_file():
+        raise SettingsError(f"{folder} is the folder of a training, not of an experiment")
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
