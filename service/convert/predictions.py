@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import ArrayLike, NDArray
 
 from menagerie.v1 import model_pb2, prediction_service_pb2
+from service.convert.best_classes import best_classes
 from service.errors import RequestError
 from service.models.typed import Table
 from zoo.card import SeriesTask
@@ -64,15 +65,16 @@ def classifications(
     probabilities_NK: NDArray[np.float32], labels: Sequence[str], top_k: int
 ) -> list[prediction_service_pb2.Classification]:
     """The best `top_k` classes of each row; of equal ones, the lower index first."""
-    best_NK = np.argsort(-probabilities_NK, axis=1, kind="stable")[:, :top_k]
+    best_NT = best_classes(probabilities_NK, top_k)
+    probabilities_NT = np.take_along_axis(probabilities_NK, best_NT, axis=1)
     return [
         prediction_service_pb2.Classification(
             classes=[
-                prediction_service_pb2.ClassScore(label=labels[index], index=index, probability=row[index])
-                for index in best.tolist()
+                prediction_service_pb2.ClassScore(label=labels[index], index=index, probability=probability)
+                for index, probability in zip(indices, probabilities, strict=True)
             ]
         )
-        for row, best in zip(probabilities_NK, best_NK, strict=True)
+        for indices, probabilities in zip(best_NT.tolist(), probabilities_NT.tolist(), strict=True)
     ]
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from inference.grpc_service_pb2 import ModelInferResponse, ModelStreamInferResponse
 from service.backend.contract import Tensors
+from service.convert.best_classes import best_classes
 from service.convert.tensor_message import TensorRequest
 from service.errors import ServiceError
 from service.models.served_model import ServedModel
@@ -70,12 +71,12 @@ def classify(
     rows_NK = values.reshape(len(values), -1) if batched else values.reshape(1, -1)
     names = labels if len(labels) == rows_NK.shape[1] else ()
     keys = rows_NK.astype(np.float64) if rows_NK.dtype.kind in "fiub" else np.zeros(rows_NK.shape)
-    best_NK = np.argsort(-keys, axis=1, kind="stable")[:, :top_k]
+    best_NT = best_classes(keys, top_k)
     texts = [
         [_class(row[index], index, names) for index in best.tolist()]
-        for row, best in zip(rows_NK, best_NK, strict=True)
+        for row, best in zip(rows_NK, best_NT, strict=True)
     ]
-    result = np.array(texts, dtype=object).reshape(best_NK.shape)
+    result = np.array(texts, dtype=object).reshape(best_NT.shape)
     return result if batched else result[0]
 
 

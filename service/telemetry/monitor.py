@@ -200,7 +200,7 @@ def _sample(name: str, values: NDArray[Any]) -> NDArray[Any]:
     if name != IMAGE_INPUT:
         return values
     down, across = (max(size // _PIXELS, 1) for size in values.shape[1:3])
-    return np.moveaxis(values[:, ::down, ::across], -1, 1).copy()
+    return values[:, ::down, ::across].transpose(0, 3, 1, 2).copy()
 
 
 def _quantities(card: Card) -> dict[str, Iterable[str]]:
