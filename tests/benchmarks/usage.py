@@ -42,6 +42,11 @@ def cpu_seconds(pid: int) -> float:
     return total / _TICKS
 
 
+def loop_seconds(pid: int) -> float:
+    """Processor time so far of the first thread of a process, which is where a server's event loop runs."""
+    return sum(int(value) for value in _stat(_PROC / str(pid) / "task" / str(pid))[11:13]) / _TICKS
+
+
 def memory(pid: int) -> Memory:
     """Of a process and those below it."""
     resident = proportional = 0

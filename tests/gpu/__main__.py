@@ -45,6 +45,7 @@ SECTIONS = (
     Section("models", "models:make_models", environment.EXPORT, with_gpu=None),
     Section("agreement", "agreement:compare", environment.SERVING, with_gpu=None),
     Section("decoding", "throughput:measure_decoding", environment.EXPORT, with_gpu=None),
+    Section("ceiling", "throughput:measure_ceiling", environment.EXPORT, with_gpu=None),
     Section("callers", "throughput:measure_without_gpu", environment.EXPORT, with_gpu=False),
     Section("runtime", "floors:measure_runtime", environment.EXPORT, with_gpu=True),
     Section("torch", "floors:measure_torch", environment.EXPORT, with_gpu=True),

@@ -22,6 +22,8 @@ import numpy as np
 from inference import grpc_service_pb2 as pb
 from inference.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from menagerie.v1 import model_pb2, prediction_service_pb2, prediction_service_pb2_grpc
+from tests.benchmarks.usage import loop_seconds
+from tests.service.processes import Process
 
 CHANNEL = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 WARM_UP = 0.2
@@ -54,10 +56,25 @@ class Outcome:
     seconds: float
     latencies: list[float]
     """Seconds, one for each answer."""
+    loop: float = 0.0
+    """How much of a core the server's event loop took meanwhile."""
+
+    @property
+    def good(self) -> bool:
+        """Whether there are answers, and all are right."""
+        return self.answers > 0 and not self.wrong and not self.errors
 
     def percentile(self, percent: float) -> float:
         """Milliseconds that so many of a hundred answers took at most."""
         return 1e3 * float(np.percentile(self.latencies, percent)) if self.latencies else float("nan")
+
+
+def ask_server(server: Process, task: Task, processes: int) -> Outcome:
+    """Ask from several processes, and see how busy the server's event loop is with it: it has one core at most."""
+    before = loop_seconds(server.process.pid)
+    outcome = ask_from_processes(task, processes)
+    took = loop_seconds(server.process.pid) - before
+    return replace(outcome, loop=took / (task.seconds * (1 + WARM_UP)))
 
 
 def ask_from_processes(task: Task, processes: int) -> Outcome:
