@@ -7,12 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from tests.training.conftest import Result
+from tests.training.pictures import write_pictures
 from tests.training.test_kfold import read_csv
 from tests.training.test_text_training import toy_reviews
 from training.evaluation.repeats import repeated
 from training.experiments.ingredients import read_ingredient
+from training.models.backbones import make_backbone
 from training.settings import ImageSettings, SeriesSettings
 from training.settings.experiments import ImageAblationSettings, SeriesAblationSettings
 
@@ -65,6 +69,48 @@ def test_what_diverges_without_an_ingredient_is_told(menagerie_train: Train, tmp
     (folder,) = (tmp_path / "runs" / "ablate").iterdir()
     assert [row["diverged"] for row in read_csv(folder / "contributions.csv")] == ["2"]
     assert len(read_csv(folder / "scores.csv")) == 2
+
+
+@pytest.fixture
+def of_images(tmp_path: Path) -> tuple[object, ...]:
+    """The command for a network that begins with weights of another one."""
+    torch.manual_seed(0)
+    save_file(make_backbone("small_cnn", 7).network.state_dict(), tmp_path / "tiny.safetensors")
+    network = ("--backbone", "small_cnn", "--weights", tmp_path / "tiny.safetensors", "--head-epochs", 1)
+    small = ("--epochs", 1, "--seeds", 1, "--workers", 0, "--runs", tmp_path / "runs")
+    return ("ablate", "image", write_pictures(tmp_path / "pictures", 8), *network, *small)
+
+
+def test_weights_are_left_out_with_the_mode(
+    menagerie_train: Train, tmp_path: Path, of_images: tuple[object, ...]
+) -> None:
+    result = menagerie_train(*of_images, "--without", "mode=scratch+weights=none")
+    assert result.exit_code == 0, result.stderr
+    loaded, _, without = result.stderr.partition("\nwithout mode=scratch+weights=none: trainings 2 to 2 of 2")
+    assert "weights loaded from tiny.safetensors" in loaded
+    assert "weights loaded" not in without
+    (folder,) = (tmp_path / "runs" / "ablate").iterdir()
+    assert [row["trial"] for row in read_csv(folder / "scores.csv")] == [
+        "everything-seed-0",
+        "without-mode-scratch-weights-none-seed-0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("without", "message"),
+    [
+        ("mode=scratch", "without mode=scratch: --mode scratch starts from random weights; pass --weights none"),
+        ("weights=none", "without weights=none: --mode finetune begins with trained weights"),
+        ("weights", "nothing stands for no weights; say what takes its place: --without weights=VALUE"),
+    ],
+)
+def test_weights_that_the_mode_needs_cannot_be_left_out(
+    menagerie_train: Train, tmp_path: Path, of_images: tuple[object, ...], without: str, message: str
+) -> None:
+    result = menagerie_train(*of_images, "--without", without)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -22,12 +22,12 @@ class ImageSettings(ClassifierSettings):
     data: Path
     """Folder of class folders, DATA/<class>/*.jpg, or with train, val and test folders above them; a table (.csv) of
     paths and labels; or the folder of CIFAR-10, MNIST, Fashion-MNIST or CUB-200-2011 as published."""
-    backbone: str = "mobilenet_v2"
+    backbone: str = Field(default="mobilenet_v2", min_length=1)
     """Network: a torchvision name such as resnet18, timm/NAME; small_cnn, small_cnn_plain (no batch norm) or mlp."""
     mode: Mode = "finetune"
     """freeze trains only the head, in seconds; finetune everything, the backbone at a lower rate; scratch from random
     weights."""
-    weights: str = "pretrained"
+    weights: str = Field(default="pretrained", min_length=1)
     """Initial weights: pretrained (from the library's hub), none, or a safetensors or torch file."""
     image_size: int | None = Field(default=None, ge=8, le=1024)
     """Height and width that the network takes, in pixels; default: what its library gives."""
@@ -96,6 +96,19 @@ class ImageSettings(ClassifierSettings):
     """Publish the output class_activation, too: where in the image the answer comes from. For networks whose last layer
     takes the means of feature maps, as most convolutional ones do."""
 
+    @model_validator(mode="after")
+    def _weights_fit_the_mode(self) -> Self:
+        if self.mode == "scratch" and self.weights != "none":
+            raise ValueError("--mode scratch starts from random weights; pass --weights none, or --mode finetune")
+        if self.mode == "freeze" and self.weights == "none":
+            raise ValueError("--mode freeze trains only the head, so the backbone needs --weights pretrained or FILE")
+        if self.mode == "finetune" and self.weights == "none" and self.from_model is None:
+            raise ValueError(
+                "--mode finetune begins with trained weights; pass --weights pretrained or FILE, or --mode scratch for "
+                "random ones"
+            )
+        return self
+
     def card_settings(self) -> dict[str, str | int | float | bool | None]:
         """As in `ClassifierSettings`; of a file of weights the name."""
         return {**super().card_settings(), "weights": Path(self.weights).name}
@@ -110,6 +123,10 @@ class CompareSettings(ImageSettings):
     """Ways of training to compare with the first one; repeat the option for several."""
     scratch_epochs: int | None = Field(default=None, ge=1)
     """Epochs from random weights, which need more; default: those of the others."""
+
+    @model_validator(mode="after")
+    def _weights_fit_the_mode(self) -> Self:
+        return self  # each of the modes is checked by itself
 
     @model_validator(mode="after")
     def _each_mode_once(self) -> CompareSettings:

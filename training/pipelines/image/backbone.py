@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from training.errors import SettingsError
 from training.models.backbones import Backbone, make_backbone
 from training.models.weights import LoadReport, load_weights
 from training.runs import TrainingRun
@@ -22,22 +21,10 @@ def load_backbone(settings: ImageSettings, classes: int) -> tuple[Backbone, Load
     """The network with its initial weights, and what was loaded.
 
     Raises:
-        SettingsError: mode and weights do not go together.
         TrainingError: the backbone or its weights cannot be had.
     """
     if settings.weights == "none":
-        if settings.mode == "finetune" and settings.from_model is None:
-            raise SettingsError(
-                "--mode finetune begins with trained weights; pass --weights pretrained or FILE, or --mode scratch for "
-                "random ones"
-            )
-        if settings.mode == "freeze":
-            raise SettingsError(
-                "--mode freeze trains only the head, so the backbone needs --weights pretrained or FILE"
-            )
         return make_backbone(settings.backbone, classes, scratch=True, image_size=settings.image_size), None
-    if settings.mode == "scratch":
-        raise SettingsError("--mode scratch starts from random weights; pass --weights none, or --mode finetune")
     file = None if settings.weights == "pretrained" else Path(settings.weights)
     backbone = make_backbone(settings.backbone, classes, weights_file=file, image_size=settings.image_size)
     return backbone, load_weights(backbone, settings.weights)
