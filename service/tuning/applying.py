@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from service.triton import ConfigEdit, edit_config
-from service.tuning.tuner import Tuned
+from service.tuning.report import Tuned
 from zoo import BUNDLED
 from zoo.errors import PackageError
 

@@ -23,6 +23,10 @@ class Setting:
     one_row_seconds: float
     """What a request of one row takes while nothing else is asked."""
 
+    def is_faster(self, other: Setting) -> bool:
+        """Whether it is, by more than what is as good."""
+        return self.rows_per_second * AS_GOOD > other.rows_per_second
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -40,6 +44,11 @@ class Choice:
     def gain(self) -> float:
         """Rows per second, as a multiple of the default's."""
         return self.best.rows_per_second / self.default.rows_per_second
+
+    @property
+    def is_faster(self) -> bool:
+        """Whether the best is faster than the default, and not only as good on fewer cores."""
+        return self.best.is_faster(self.default)
 
     @property
     def is_default(self) -> bool:
@@ -104,18 +113,17 @@ def share_of_best(measured: Measurements, combination: Combination, size: int) -
 def _is_worth_it(best: Setting, default: Setting) -> bool:
     """Whether it is faster, or takes fewer cores, or is the default with smaller batches."""
     own, others = best.trial.combination, default.trial.combination
-    return own == others or own.cores < others.cores or best.rows_per_second * AS_GOOD > default.rows_per_second
+    return own == others or own.cores < others.cores or best.is_faster(default)
 
 
 def _is_sure(best: Setting, default: Setting, measured: Measurements) -> bool:
     """Whether two looks at the best one bear out what is said of it: that it is faster, or else as good."""
-    if (
-        best.trial.combination == default.trial.combination
-        and best.rows_per_second * AS_GOOD <= default.rows_per_second
-    ):
-        return True
-    is_faster = best.rows_per_second * AS_GOOD > default.rows_per_second
-    return measured[best.trial].repeated_rate >= default.rows_per_second * (1 if is_faster else AS_GOOD)
+    needed = default.rows_per_second
+    if not best.is_faster(default):
+        if best.trial.combination == default.trial.combination:
+            return True
+        needed *= AS_GOOD
+    return measured[best.trial].repeated_rate >= needed
 
 
 def _cost(setting: Setting, default: Combination) -> tuple[int, bool, int, float]:

@@ -22,8 +22,9 @@ from service.models.catalog import look
 from service.settings import Settings
 from service.tuning.applying import Setup, set_up
 from service.tuning.rendering import table, to_json
+from service.tuning.report import Report, Tuned
 from service.tuning.trials import Trial
-from service.tuning.tuner import Report, Tuned, Tuner
+from service.tuning.tuner import Tuner
 from service.tuning.wording import explain, explain_limit
 from zoo.repository import ModelVersion
 

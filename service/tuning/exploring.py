@@ -136,15 +136,18 @@ class Explorer:
         return self._is_hopeful(trial.combination)
 
     def _is_hopeful(self, combination: Combination) -> bool:
-        best = max((measurement.rows_per_second for measurement in self.measured.values()), default=0.0)
         own = [found.rows_per_second for trial, found in self.measured.items() if trial.combination == combination]
-        return combination == self._default.combination or max(own, default=0.0) >= HOPELESS * best
+        return combination == self._default.combination or max(own, default=0.0) >= HOPELESS * self._best_rate
+
+    @property
+    def _best_rate(self) -> float:
+        return max((found.rows_per_second for found in self.measured.values()), default=0.0)
 
     def _contenders(self) -> list[Trial]:
         """What may still be the best; what the server does, with all batches, as it must not lose by bad luck; and one
         row alone with each combination of these."""
-        best = max((measurement.rows_per_second for measurement in self.measured.values()), default=0.0)
-        good = {trial for trial, found in self.measured.items() if found.rows_per_second >= CONTENDING * best}
+        enough = CONTENDING * self._best_rate
+        good = {trial for trial, found in self.measured.items() if found.rows_per_second >= enough}
         good |= {Trial(self._default.combination, rows) for rows in self._sizes if rows <= self._default.rows}
         good |= {Trial(trial.combination, self._sizes[0]) for trial in good}
         return [trial for trial in self.measured if trial in good]

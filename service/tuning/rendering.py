@@ -9,8 +9,8 @@ from rich.text import Text
 
 from service.settings import Settings
 from service.tuning.choosing import Setting
+from service.tuning.report import Report, Tuned
 from service.tuning.trials import Trial
-from service.tuning.tuner import Report, Tuned
 from service.tuning.wording import explain
 
 

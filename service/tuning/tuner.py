@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 
 from service import triton
 from service.backend.contract import Backend, Device
@@ -16,11 +15,12 @@ from service.models.loading import LoadedModel
 from service.models.model_settings import ModelSettings
 from service.models.plan import make_plan
 from service.settings import Settings
-from service.tuning.choosing import Choice, choose, common_rows
+from service.tuning.choosing import choose
 from service.tuning.exploring import Explorer
-from service.tuning.machine import Machine, ThisMachine
+from service.tuning.machine import ThisMachine
+from service.tuning.report import Report, Tuned
 from service.tuning.timing import Probe
-from service.tuning.trials import Combination, Measurements, Trial, cpu_combinations, gpu_combinations
+from service.tuning.trials import Combination, Trial, cpu_combinations, gpu_combinations
 from zoo.errors import PackageError, ZooError
 from zoo.repository import ModelVersion
 
@@ -28,70 +28,19 @@ Progress = Callable[[str, Trial | None], None]
 """Told the model, and what is tried next; None: it is being loaded."""
 
 
-@dataclass(frozen=True)
-class Tuned:
-    """What was found out about a model."""
-
-    version: ModelVersion
-    device: Device
-    sizes: tuple[int, ...]
-    """Rows of the batches that were to be tried."""
-    free_batch: bool
-    """Whether the server's limit says how large a batch may be, and not the model, or that its rows are pictures."""
-    configured: bool
-    """Whether its config.pbtxt says how many instances or threads it has already."""
-    default: Trial
-    """What the server does by itself, or as the configuration has it."""
-    measured: Measurements
-    failed: dict[Trial, str]
-    choice: Choice | None
-    """None: it was interrupted before anything was known."""
-
-    @property
-    def folder(self) -> Path:
-        """Of the model, where its config.pbtxt is."""
-        return self.version.path.parents[1]
-
-
-@dataclass
-class Report:
-    """What was found out about all models; grows while they are tuned."""
-
-    tuned: list[Tuned] = field(default_factory=list)
-    skipped: dict[str, str] = field(default_factory=dict)
-    """Model to what is wrong with it."""
-
-    @property
-    def asking(self) -> dict[str, tuple[Measurements, Combination]]:
-        """Models whose batches are as large as the server allows: what was measured, and the combination to have."""
-        return {
-            model.version.name: (model.measured, model.choice.best.trial.combination)
-            for model in self.tuned
-            if model.free_batch and model.choice
-        }
-
-    def max_batch_size(self, default: int) -> int | None:
-        """The server's --max-batch-size that suits all models; None where no model asks."""
-        if not self.asking:
-            return None
-        sizes = {size for model in self.tuned if model.free_batch for size in model.sizes}
-        return common_rows(self.asking.values(), {*sizes, default}, default)
-
-
 class Tuner:
     """Tunes models as a server with these settings would serve them."""
 
-    def __init__(self, settings: Settings, device: Device, *, largest: int, machine: Machine | None = None) -> None:
+    def __init__(self, settings: Settings, device: Device, *, largest: int) -> None:
         """Nothing is loaded yet.
 
         Args:
             settings: of the server.
             device: where models run, where they do not say it themselves.
             largest: rows of the largest batch to try.
-            machine: default: this one.
         """
         self._settings = settings
-        self._machine = machine or ThisMachine()
+        self._machine = ThisMachine()
         most = max(largest, settings.max_batch_size)
         self._loader = Loader(settings.model_copy(update={"max_batch_size": most}), device)
 

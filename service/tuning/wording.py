@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from service.tuning.choosing import AS_GOOD, Choice, Setting, share_of_best
-from service.tuning.tuner import Report, Tuned
+from service.tuning.report import Report, Tuned
 
 _NOISY = 0.25
 """A spread of the best trials above this is worth a word."""
@@ -57,7 +57,7 @@ def _choice(model: Tuned, choice: Choice) -> Iterator[str]:
             f"A request of one row takes {_time(default.one_row_seconds)}."
         )
         return
-    if choice.gain * AS_GOOD <= 1 and choice.is_default:
+    if choice.is_default and not choice.is_faster:
         yield (
             f"{name.capitalize()} is as good: {default.trial.combination}, {_speed(default)}; nothing that was tried "
             f"is more than {1 - AS_GOOD:.0%} faster. A request of one row takes {_time(default.one_row_seconds)}."
@@ -67,7 +67,7 @@ def _choice(model: Tuned, choice: Choice) -> Iterator[str]:
     against = f"{name} ({default.trial.combination}, batches of up to {default.trial.rows}: {_speed(default)})"
     saved = default.trial.combination.cores - best.trial.combination.cores
     left = f", and leaves {saved} of the cores to other work" if saved > 0 else ""
-    if choice.gain * AS_GOOD <= 1:
+    if not choice.is_faster:
         yield f"{what}, as fast as {against}{left}."
     else:
         yield f"{what}, {choice.gain:.2f} times {against}, since {_reason(choice)}{left}."

@@ -9,8 +9,8 @@ import pytest
 
 from service.backend.device import CPU
 from service.tuning.choosing import Choice, choose, common_rows
+from service.tuning.report import Tuned
 from service.tuning.trials import Combination, Measurement, Measurements, Sample, Trial
-from service.tuning.tuner import Tuned
 from service.tuning.wording import explain
 from tests.service.simulated import SimulatedMachine, explore
 from zoo.repository import ModelVersion
