@@ -85,7 +85,7 @@ _TITLES = {
         *("repository", "device", "control_mode", "load_model", "poll_seconds", "model_metrics"),
     },
     "GPU": {"gpu_memory_mib", "tf32", "cuda_graphs", "tensorrt", "cache_dir"},
-    "addresses": {"host", "port", "metrics_port", "server_name"},
+    "addresses": {"host", "port", "shared_port", "metrics_port", "server_name"},
     "security": {
         *("insecure", "tls_certificate", "tls_key", "tls_client_ca", "tokens", "public_health", "public_reflection"),
         "admin",

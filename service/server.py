@@ -219,8 +219,7 @@ class Server:
     def _bind(self, host: str, port: int) -> int:
         try:
             if port:  # gRPC would write lines of its own and not say why
-                family = socket.AF_INET6 if ":" in host else socket.AF_INET
-                socket.create_server((host, port), family=family).close()
+                _try_to_bind(host, port, shared=self.settings.shared_port)
             return self._grpc.add_port(f"{_bracketed(host)}:{port}", self._tls.grpc if self._tls else None)
         except (OSError, RuntimeError) as exc:
             reason = exc.strerror if isinstance(exc, OSError) else exc
@@ -262,10 +261,20 @@ def _grpc_options(settings: Settings) -> list[tuple[str, int]]:
         # Beyond so many that wait for the event loop gRPC cancels calls; who is too much is for us to say, in words.
         ("grpc.server.max_pending_requests", 2**20),
         ("grpc.server.max_pending_requests_hard_limit", 2**20),
-        ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a silent half of the traffic
+        # Unless it is asked for, a second server on the port is an error, not a silent half of the traffic.
+        ("grpc.so_reuseport", int(settings.shared_port)),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),  # clients that keep idle connections alive
         ("grpc.keepalive_permit_without_calls", 1),
     ]
+
+
+def _try_to_bind(host: str, port: int, *, shared: bool) -> None:
+    """Raise OSError where that is not possible; without listening, as a shared port would hand over connections."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        probe.bind((host, port))
 
 
 def _bracketed(host: str) -> str:

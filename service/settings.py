@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     """Address to listen on; 0.0.0.0 for all interfaces."""
     port: int = Field(default=8001, ge=0, le=65535)
     """Port of gRPC; 0: any free one."""
+    shared_port: bool = False
+    """Whether other servers with this flag may listen on the same port: the system then shares the connections among
+    them. Each has models, queues and metrics of its own, and an RPC that loads or unloads reaches one of them."""
     metrics_port: int = Field(default=8002, ge=0, le=65535)
     """Port of the Prometheus metrics, HTTP /metrics; 0: any free one."""
     device: str = "auto"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import grpc
@@ -34,10 +36,7 @@ def test_a_server_that_is_still_being_imported_ends_at_once() -> None:
 def test_a_signal_stops_it_with_exit_code_0(repository: Path, number: signal.Signals) -> None:
     with running("--repository", str(repository)) as server:
         server.wait_for(r"11 of 11 models ready in \d+ ms")
-        with grpc.insecure_channel(server.address) as channel:
-            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-            request = prediction.ClassifyTextsRequest(model=model_pb2.ModelRef(name="moods"), texts=["good"])
-            assert stub.ClassifyTexts(request).results
+        _classify(server.address)
         assert server.end(number) == 0
         text = "".join(server.lines)
         assert f"{number.name}: stopping" in text
@@ -108,6 +107,38 @@ def test_a_port_in_use(repository: Path) -> None:
         line = _refused("--repository", str(repository), "--metrics-port", port)
         assert f"cannot serve metrics on 127.0.0.1:{port}" in line
         assert "--metrics-port" in line
+
+
+def _classify(address: str) -> None:
+    """Ask over a connection of its own."""
+    with grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        request = prediction.ClassifyTextsRequest(model=model_pb2.ModelRef(name="moods"), texts=["good"])
+        assert stub.ClassifyTexts(request).results
+
+
+def _answered(metrics_url: str) -> float:
+    """How many texts a server has classified."""
+    with urllib.request.urlopen(metrics_url) as response:
+        lines = response.read().decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if re.match("menagerie_requests_total.*ClassifyTexts", line))
+
+
+def test_servers_on_one_port(repository: Path) -> None:
+    flags = ("--repository", str(repository), "--shared-port")
+    with running(*flags) as first:
+        host, _, port = first.address.rpartition(":")
+        assert "Address already in use" in _refused("--repository", str(repository), "--port", port)
+        with running(*flags, "--port", port) as second:
+            second.wait_for("models ready")
+            metrics = [server.wait_for(r"metrics on (\S+)")[1] for server in (first, second)]
+            while not all(_answered(url) for url in metrics):  # the system chooses by the address of the caller
+                _classify(f"{host}:{port}")
+            assert first.end(signal.SIGTERM) == 0
+            before = _answered(metrics[1])
+            for _ in range(4):
+                _classify(f"{host}:{port}")
+            assert _answered(metrics[1]) == before + 4
 
 
 def test_a_repository_that_is_not_there(tmp_path: Path) -> None:
