@@ -10,7 +10,8 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -25,7 +26,13 @@ from menagerie.v1 import model_pb2, prediction_service_pb2, prediction_service_p
 from tests.benchmarks.usage import loop_seconds
 from tests.service.processes import Process
 
-CHANNEL = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+CHANNEL = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.use_local_subchannel_pool", 1),  # a connection for each channel
+]
+CONNECTIONS = 8
+"""Of one process, at most: servers on one port share connections, not requests."""
 WARM_UP = 0.2
 """Part of the time that comes before the clock starts."""
 
@@ -57,7 +64,7 @@ class Outcome:
     latencies: list[float]
     """Seconds, one for each answer."""
     loop: float = 0.0
-    """How much of a core the server's event loop took meanwhile."""
+    """How much of a core a server's event loop took meanwhile, the mean of all servers."""
 
     @property
     def good(self) -> bool:
@@ -69,12 +76,16 @@ class Outcome:
         return 1e3 * float(np.percentile(self.latencies, percent)) if self.latencies else float("nan")
 
 
-def ask_server(server: Process, task: Task, processes: int) -> Outcome:
-    """Ask from several processes, and see how busy the server's event loop is with it: it has one core at most."""
-    before = loop_seconds(server.process.pid)
+def ask_servers(servers: Sequence[Process], task: Task, processes: int) -> Outcome:
+    """Ask from several processes, and see how busy the servers' event loops are: each has one core at most."""
+    before = _loop_seconds(servers)
     outcome = ask_from_processes(task, processes)
-    took = loop_seconds(server.process.pid) - before
-    return replace(outcome, loop=took / (task.seconds * (1 + WARM_UP)))
+    took = _loop_seconds(servers) - before
+    return replace(outcome, loop=took / len(servers) / (task.seconds * (1 + WARM_UP)))
+
+
+def _loop_seconds(servers: Sequence[Process]) -> float:
+    return sum(loop_seconds(server.process.pid) for server in servers)
 
 
 def ask_from_processes(task: Task, processes: int) -> Outcome:
@@ -123,8 +134,13 @@ async def ask(task: Task, begin_now: Callable[[], object]) -> Outcome:
     with np.load(Path(task.questions)) as data:
         expected = data["expected"]
         questions = list(data["rows"]) if "rows" in data else [bytes(file) for file in data["files"]]
-    async with grpc.aio.insecure_channel(task.address, options=CHANNEL) as channel:
-        asker = _Tensors(channel, task.model, questions) if expected.ndim == 3 else _Images(channel, task, questions)
+    async with AsyncExitStack() as stack:
+        channels = [
+            await stack.enter_async_context(grpc.aio.insecure_channel(task.address, options=CHANNEL))
+            for _ in range(min(task.callers, CONNECTIONS))
+        ]
+        kind = _Tensors if expected.ndim == 3 else _Images
+        askers = [kind(channel, task.model, questions) for channel in channels]
         begin_now()
         begin = perf_counter() + WARM_UP * task.seconds
         end = begin + task.seconds
@@ -132,6 +148,7 @@ async def ask(task: Task, begin_now: Callable[[], object]) -> Outcome:
         counts = {"wrong": 0, "errors": 0}
 
         async def caller(number: int) -> None:
+            asker = askers[number % len(askers)]
             while (start := perf_counter()) < end:
                 number = (number + 1) % len(questions)
                 try:
@@ -171,11 +188,11 @@ class _Tensors:
 class _Images:
     """ClassifyImages with one encoded image."""
 
-    def __init__(self, channel: grpc.aio.Channel, task: Task, questions: list[bytes]) -> None:
+    def __init__(self, channel: grpc.aio.Channel, model: str, questions: list[bytes]) -> None:
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        model = model_pb2.ModelRef(name=task.model)
+        reference = model_pb2.ModelRef(name=model)
         self._requests = [
-            prediction_service_pb2.ClassifyImagesRequest(model=model, images=[file], top_k=5) for file in questions
+            prediction_service_pb2.ClassifyImagesRequest(model=reference, images=[file], top_k=5) for file in questions
         ]
 
     async def ask(self, number: int) -> Any:
