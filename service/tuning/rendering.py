@@ -23,6 +23,7 @@ def table(model: Tuned) -> Table:
         title_style="bold",
         box=None,
         pad_edge=False,
+        padding=(0, 1, 0, 0),  # the usual one cuts numbers off in 80 columns
     )
     for heading in ("instances", "threads", *map(str, sizes), "1 row ms"):
         made.add_column(heading, justify="right", no_wrap=True)

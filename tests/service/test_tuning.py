@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from service.backend.device import CPU
 from service.tuning.choosing import Choice, choose, common_rows
+from service.tuning.rendering import table
 from service.tuning.report import Tuned
 from service.tuning.trials import Combination, Measurement, Measurements, Sample, Trial
 from service.tuning.wording import explain
@@ -171,8 +174,20 @@ ONE, TWO_THREADS, TWO_RUNS = Combination(1, 1), Combination(2, 1), Combination(1
     ],
 )
 def test_a_choice_is_explained(best: Trial, rate: float, words: str) -> None:
-    measured = {DEFAULT: rates(100, 100), best: rates(rate, rate)}
-    tuned = Tuned(
+    assert words in " ".join(explain(tuned({DEFAULT: rates(100, 100), best: rates(rate, rate)})))
+
+
+def test_a_table_of_quick_models_fits_into_80_columns() -> None:
+    measured = {Trial(Combination(2, 1), 2**power): rates(10_000 + power) for power in range(7)}
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(table(tuned(measured)))
+    text = console.export_text()
+    assert all(f" {10_000 + power:,}" in text for power in range(7))
+    assert "…" not in text
+
+
+def tuned(measured: Measurements) -> Tuned:
+    return Tuned(
         version=ModelVersion("model", 1, Path("model/1/model.onnx")),
         device=CPU,
         sizes=(8, 32),
@@ -183,7 +198,6 @@ def test_a_choice_is_explained(best: Trial, rate: float, words: str) -> None:
         failed={},
         choice=choose(measured, DEFAULT),
     )
-    assert words in " ".join(explain(tuned))
 
 
 @pytest.mark.parametrize(
