@@ -88,7 +88,7 @@ _TITLES = {
     "addresses": {"host", "port", "shared_port", "metrics_port", "server_name"},
     "security": {
         *("insecure", "tls_certificate", "tls_key", "tls_client_ca", "tokens", "public_health", "public_reflection"),
-        "admin",
+        *("admin", "system_shared_memory"),
     },
     "batches": {
         "max_batch_size",

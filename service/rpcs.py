@@ -22,6 +22,7 @@ from service.models.readiness import Readiness
 from service.servicers.inference import InferenceServicer
 from service.servicers.models import ModelServicer
 from service.servicers.prediction import PredictionServicer
+from service.servicers.shared_tensors import SharedTensors
 from service.settings import Settings
 from service.transport.handlers import HandlerTable
 
@@ -30,14 +31,16 @@ _MODELS = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_nam
 _TENSORS = grpc_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 
 
-def make_handlers(models: ModelTable, readiness: Readiness, settings: Settings) -> dict[str, Any]:
+def make_handlers(
+    models: ModelTable, readiness: Readiness, memory: SharedTensors, settings: Settings
+) -> dict[str, Any]:
     """The handler of every RPC, by its full name."""
     table = HandlerTable()
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
         PredictionServicer(models, readiness, max_items=settings.max_items_per_request), table
     )
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(models), table)
-    _add_tensors(table, InferenceServicer(models, readiness, settings, version=version("menagerie")))
+    _add_tensors(table, InferenceServicer(models, readiness, memory, settings, version=version("menagerie")))
     predicting = frozenset({_PREDICTIONS, _TENSORS})
     health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(readiness, predicting, frozenset({_MODELS})), table)
     names = (_PREDICTIONS, _MODELS, _TENSORS, health.SERVICE_NAME, reflection.SERVICE_NAME)

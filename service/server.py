@@ -33,9 +33,12 @@ from service.models.readiness import Readiness
 from service.models.served_model import ServedModel
 from service.rpcs import make_handlers
 from service.security.access import Gate
+from service.security.quota import Quota
 from service.security.tls import load_tls
 from service.security.tokens import TokenFile
+from service.servicers.shared_tensors import SharedTensors
 from service.settings import Settings
+from service.shared_memory import Regions
 from service.telemetry.gpu import GpuCollector, find_gpu
 from service.telemetry.metrics import Metrics
 from service.telemetry.metrics_server import MetricsServer, serve_metrics
@@ -88,8 +91,11 @@ class Server:
             scan=triton.scan,
         )
         self.readiness = Readiness(self.table)
-        handlers = make_handlers(self.table, self.readiness, settings)
-        interceptor = RequestInterceptor(handlers, self.metrics, self.readiness, gate, self._tracing, settings)
+        quota = Quota(max_streams=settings.max_streams, max_bytes=settings.max_inflight_mib * 2**20)
+        self._regions = Regions()
+        memory = SharedTensors(self._regions, self._decoders, quota, settings)
+        handlers = make_handlers(self.table, self.readiness, memory, settings)
+        interceptor = RequestInterceptor(handlers, self.metrics, self.readiness, gate, self._tracing, quota, settings)
         self._grpc = open_transport(settings.transport, interceptor.route, _grpc_options(settings))
         self._metrics_server: MetricsServer | None = None
         self._loading: asyncio.Task[None] | None = None
@@ -145,6 +151,7 @@ class Server:
             await asyncio.sleep(_REFUSAL_SECONDS)
         await self.table.close(0)
         await self._grpc.stop(_FLUSH_SECONDS)
+        self._regions.unregister()
         if self._metrics_server:
             await asyncio.to_thread(self._metrics_server.close)
         await asyncio.to_thread(self._tracing.close)

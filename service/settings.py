@@ -121,6 +121,10 @@ class Settings(BaseSettings):
     """Whether reflection answers without a token."""
     admin: bool = False
     """Whether the RPCs that change the server are there at all: those that load and unload models."""
+    system_shared_memory: bool = False
+    """Whether requests of the tensor API may have their tensors in shared memory of this machine. Whoever registers
+    memory can read and change all POSIX shared memory that the server's user can; with --tokens, that takes the role
+    admin."""
     requests_per_second: float = Field(default=0, ge=0, le=1e6)
     """Requests that one client (its token, or else its address) may send in a second; 0: any number. A stream is
     slowed down to it, any other request above it is refused with RESOURCE_EXHAUSTED."""

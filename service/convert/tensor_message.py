@@ -16,6 +16,7 @@ from functools import cached_property, lru_cache
 from inference.grpc_service_pb2 import ModelInferRequest
 from service.backend.contract import Signature
 from service.convert.tensor_parameters import FINAL_RESPONSE, Parameters, read_parameters
+from service.convert.tensor_places import Places, read_places
 from service.convert.tensor_reader import Limits
 from service.convert.tensor_requests import Form
 from service.errors import InvalidTensorError
@@ -50,6 +51,15 @@ class Head:
             InvalidTensorError: as `read_parameters`.
         """
         return read_parameters(self.message)
+
+    @cached_property
+    def places(self) -> Places | None:
+        """The tensors in shared memory; None: there are none.
+
+        Raises:
+            InvalidTensorError: as `read_places`.
+        """
+        return read_places(self.message)
 
     @cached_property
     def step(self) -> Step | None:

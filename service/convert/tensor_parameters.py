@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from inference.grpc_service_pb2 import InferParameter, ModelInferRequest
@@ -38,8 +37,7 @@ def read_parameters(request: ModelInferRequest) -> Parameters:
     """Read the parameters, and refuse those that the server cannot honour.
 
     Raises:
-        InvalidTensorError: a known parameter of another type or out of range, an unknown one of the protocol's own,
-            shared memory.
+        InvalidTensorError: a known parameter of another type or out of range, an unknown one of the protocol's own.
     """
     _check(request)
     return Parameters(_timeout_seconds(request), _not_negative(request, "priority"), _step(request))
@@ -54,10 +52,6 @@ def _check(request: ModelInferRequest) -> None:
         if name in _KINDS and kind not in _KINDS[name]:
             text = f"parameter '{name}' must be {' or '.join(_KINDS[name])}, got {kind}"
             raise InvalidTensorError(field, text)
-    for index, tensor in enumerate(request.inputs):
-        _refuse_shared_memory(f"inputs[{index}]", tensor.parameters)
-    for index, output in enumerate(request.outputs):
-        _refuse_shared_memory(f"outputs[{index}]", output.parameters)
 
 
 def _timeout_seconds(request: ModelInferRequest) -> float | None:
@@ -108,9 +102,3 @@ def _integer(parameter: InferParameter) -> int:
     assert kind in ("int64_param", "uint64_param"), "the callers check this"
     value: int = getattr(parameter, kind)
     return value
-
-
-def _refuse_shared_memory(field: str, parameters: Mapping[str, InferParameter]) -> None:
-    if "shared_memory_region" in parameters:
-        text = "shared memory is not supported; send the values in the request"
-        raise InvalidTensorError(f"{field}.parameters[shared_memory_region]", text)

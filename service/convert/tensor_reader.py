@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from inference.grpc_service_pb2 import InferTensorContents, ModelInferRequest
 from service.backend.contract import TensorSpec
+from service.convert.tensor_places import REGION
 from service.errors import InvalidTensorError
 from service.settings import Settings
 from zoo import byte_strings
@@ -71,10 +72,16 @@ class Limits:
 class Reader:
     """Checks what one input is said to be, once, and reads its values, any number of times."""
 
-    def __init__(self, model: str, index: int, tensor: InputTensor, spec: TensorSpec, limits: Limits) -> None:
+    def __init__(
+        self, model: str, index: int, raw_index: int, tensor: InputTensor, spec: TensorSpec, limits: Limits
+    ) -> None:
         self._model = model
         self._field = f"inputs[{index}]"
-        self._raw_field = f"raw_input_contents[{index}]"
+        self.shared = REGION in tensor.parameters
+        """Whether the values are in shared memory."""
+        self._data_field = (
+            f"inputs[{index}].parameters[{REGION}]" if self.shared else f"raw_input_contents[{raw_index}]"
+        )
         self._tensor = tensor
         self._spec = spec
         self._limits = limits
@@ -116,26 +123,22 @@ class Reader:
     def read_raw(self, data: bytes | memoryview) -> NDArray[np.generic]:
         """Read a raw buffer; numbers stay where they are."""
         if self._tensor.HasField("contents"):
-            text = (
-                "contents field must not be specified when using raw_input_contents for "
-                f"'{self._tensor.name}' for model '{self._model}'"
-            )
-            raise InvalidTensorError(f"{self._field}.contents", text)
+            raise self._twofold()
         if self._spec.datatype == "BYTES":
-            return self._strings(self._raw_field, bytes(data))
+            return self._strings(self._data_field, bytes(data))
         size = self._count * self._spec.dtype.itemsize
         if len(data) != size:
             text = (
                 f"input byte size mismatch for input '{self._tensor.name}' for model '{self._model}'. "
                 f"Expected {size}, got {len(data)}"
             )
-            raise InvalidTensorError(self._raw_field, text)
+            raise InvalidTensorError(self._data_field, text)
         if self._spec.datatype != "BOOL":
             found = np.frombuffer(data, self._spec.dtype).reshape(self._shape)
             return found if found.flags.aligned else found.copy()
         values = np.frombuffer(data, np.uint8)
         if values.max(initial=0) > 1:
-            raise self._misfit(self._raw_field, int(values.max()))
+            raise self._misfit(self._data_field, int(values.max()))
         return values.astype(np.bool_).reshape(self._shape)
 
     def read_contents(self) -> NDArray[np.generic]:
@@ -192,6 +195,14 @@ class Reader:
         except ValueError as exc:
             text = f"input '{self._tensor.name}' for model '{self._model}': {exc}"
             raise InvalidTensorError(field, text) from exc
+
+    def _twofold(self) -> InvalidTensorError:
+        whose = f"'{self._tensor.name}' for model '{self._model}'"
+        if self.shared:
+            text = f"unexpected 'content' provided when using shared memory for input tensor {whose}"
+        else:
+            text = f"contents field must not be specified when using raw_input_contents for {whose}"
+        return InvalidTensorError(f"{self._field}.contents", text)
 
     def _misfit(self, field: str, value: int) -> InvalidTensorError:
         text = f"input '{self._tensor.name}' for model '{self._model}': {value} does not fit into {self._spec.datatype}"

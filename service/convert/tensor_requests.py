@@ -6,7 +6,7 @@ Existing clients match the texts of these errors, so they are worded as in the s
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from inference.grpc_service_pb2 import ModelInferRequest
 from service.backend.contract import Signature, Tensors
@@ -49,11 +49,13 @@ class Form:
         self.wanted = _read_outputs(request, signature)
         """The outputs that the request wants, and how many classes of each, 0 for the tensor itself; none: all."""
         self._readers = _read_inputs(request, signature, limits)
+        self._sent = {name: reader for name, reader in self._readers.items() if not reader.shared}
+        """Those whose values are sent, and not in shared memory."""
         if signature.max_batch != 0:
             _check_batch(request, self._readers, max_rows)
 
     def read(self, raw: Sequence[bytes | memoryview]) -> Tensors:
-        """The input tensors.
+        """The input tensors that are sent.
 
         Args:
             raw: the raw contents that came; empty: the values stand with the inputs.
@@ -62,11 +64,15 @@ class Form:
             InvalidTensorError: the values are not what the request says that they are.
         """
         if not raw:
-            return {name: reader.read_contents() for name, reader in self._readers.items()}
-        if len(raw) != len(self._readers):
-            text = f"model '{self._model}' got {len(raw)} raw_input_contents for {len(self._readers)} inputs"
+            return {name: reader.read_contents() for name, reader in self._sent.items()}
+        if len(raw) != len(self._sent):
+            text = f"model '{self._model}' got {len(raw)} raw_input_contents for {len(self._sent)} inputs"
             raise InvalidTensorError("raw_input_contents", f"{text}; send one for each")
-        return {name: reader.read_raw(data) for (name, reader), data in zip(self._readers.items(), raw, strict=True)}
+        return {name: reader.read_raw(data) for (name, reader), data in zip(self._sent.items(), raw, strict=True)}
+
+    def read_shared(self, values: Mapping[str, memoryview]) -> Tensors:
+        """The input tensors that are in shared memory; as `read`, with the raw contents of each by its name."""
+        return {name: self._readers[name].read_raw(data) for name, data in values.items()}
 
 
 def _read_outputs(request: ModelInferRequest, signature: Signature) -> dict[str, int]:
@@ -86,12 +92,13 @@ def _read_outputs(request: ModelInferRequest, signature: Signature) -> dict[str,
 
 def _read_inputs(request: ModelInferRequest, signature: Signature, limits: Limits) -> dict[str, Reader]:
     _check_names(request, signature)
-    readers = {}
+    readers, raw_index = {}, 0
     for index, tensor in enumerate(request.inputs):
         spec = signature.input(tensor.name)
         assert spec is not None, "the names are checked"
-        reader = readers[tensor.name] = Reader(request.model_name, index, tensor, spec, limits)
+        reader = readers[tensor.name] = Reader(request.model_name, index, raw_index, tensor, spec, limits)
         reader.check(batched=signature.max_batch != 0)
+        raw_index += not reader.shared
     return readers
 
 

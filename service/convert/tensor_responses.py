@@ -14,11 +14,16 @@ from service.convert.best_classes import best_classes
 from service.convert.tensor_message import TensorRequest
 from service.errors import ServiceError
 from service.models.served_model import ServedModel
+from service.shared_memory import Space
 from zoo import byte_strings
 
 
 def response(
-    request: TensorRequest, model: ServedModel, wanted: Mapping[str, int], tensors: Tensors
+    request: TensorRequest,
+    model: ServedModel,
+    wanted: Mapping[str, int],
+    tensors: Tensors,
+    spaces: Mapping[str, Space],
 ) -> ModelInferResponse:
     """The answer: raw values, one for each output, in the order that the request names or else the model's.
 
@@ -27,6 +32,10 @@ def response(
         model: what answered.
         wanted: outputs by name, with the number of classes or 0 for the tensor itself; empty: all.
         tensors: what the model gave.
+        spaces: outputs by name whose values go into shared memory; their place in the answer stays empty.
+
+    Raises:
+        InvalidRegionError: as `Space.write`.
     """
     answer = ModelInferResponse(model_name=model.name, model_version=str(model.version), id=request.id)
     for name in wanted or [spec.name for spec in model.signature.outputs]:
@@ -35,9 +44,10 @@ def response(
         if top_k := wanted.get(name, 0):
             batched = model.signature.max_batch != 0
             values = float_values(tensors[name], spec.datatype)
-            _add(answer, name, "BYTES", classify(values, top_k, model.labels_of(name), batched=batched))
+            classes = classify(values, top_k, model.labels_of(name), batched=batched)
+            _add(answer, name, "BYTES", classes, spaces.get(name))
         else:
-            _add(answer, name, spec.datatype, tensors[name])
+            _add(answer, name, spec.datatype, tensors[name], spaces.get(name))
     _mark_final(request, answer)
     return answer
 
@@ -85,9 +95,15 @@ def _class(value: object, index: int, labels: Sequence[str]) -> str:
     return f"{text}:{index}:{labels[index]}" if labels else f"{text}:{index}"
 
 
-def _add(answer: ModelInferResponse, name: str, datatype: str, values: NDArray[np.generic]) -> None:
+def _add(
+    answer: ModelInferResponse, name: str, datatype: str, values: NDArray[np.generic], space: Space | None
+) -> None:
+    data = byte_strings.encode(values) if datatype == "BYTES" else _raw(values)
+    if space:
+        space.write(data)
+        data = b""
     answer.outputs.add(name=name, datatype=datatype, shape=values.shape)
-    answer.raw_output_contents.append(byte_strings.encode(values) if datatype == "BYTES" else _raw(values))
+    answer.raw_output_contents.append(data)
 
 
 def _raw(values: NDArray[np.generic]) -> bytes:

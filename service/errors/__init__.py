@@ -3,7 +3,8 @@
 ServiceError
 ├── RequestError              INVALID_ARGUMENT    the caller sent something that cannot be used
 │   ├── TaskMismatchError     INVALID_ARGUMENT    the model answers another kind of question
-│   └── InvalidTensorError    INVALID_ARGUMENT    a tensor does not fit the model (tensor API)
+│   ├── InvalidTensorError    INVALID_ARGUMENT    a tensor does not fit the model (tensor API)
+│   └── InvalidRegionError    INVALID_ARGUMENT    shared memory cannot be opened, or a tensor does not fit into it
 ├── SequenceError             INVALID_ARGUMENT    the request does not say which sequence it is a step of
 │   └── SequenceNotStartedError INVALID_ARGUMENT  the sequence is not known, and the request is no start
 ├── SequenceBrokenError       ABORTED             an earlier step of the sequence failed, this one was not run
@@ -23,8 +24,10 @@ ServiceError
 ├── ModelNotReadyError        UNAVAILABLE         the version is loading or failed to load
 ├── LoadError                 INTERNAL            a model that was to be loaded cannot be
 ├── ControlError              FAILED_PRECONDITION the server does not load and unload on request
-├── UnsupportedError          FAILED_PRECONDITION the server never does that, whatever its settings
+├── UnsupportedError          FAILED_PRECONDITION the server never does that, or not as it was started
 ├── RegionNotFoundError       NOT_FOUND           no shared memory of that name
+├── RegionExistsError         ALREADY_EXISTS      shared memory of that name is registered already
+├── TooManyRegionsError       RESOURCE_EXHAUSTED  as many regions of shared memory are registered as may be
 ├── DrainingError             UNAVAILABLE         the server is shutting down
 ├── QueueFullError            RESOURCE_EXHAUSTED  more work waits than the server takes on
 ├── DeadlineExpiredError      DEADLINE_EXCEEDED   the caller's deadline passed before the answer was there
@@ -42,7 +45,6 @@ from service.errors.access import (
     AdminDisabledError,
     PermissionDeniedError,
     RateLimitedError,
-    RegionNotFoundError,
     TooManyBytesError,
     TooManyStreamsError,
     UnauthenticatedError,
@@ -50,6 +52,7 @@ from service.errors.access import (
 )
 from service.errors.base import ServiceError, Violation
 from service.errors.models import ControlError, LoadError, ModelNotFoundError, ModelNotReadyError, VersionNotFoundError
+from service.errors.regions import InvalidRegionError, RegionExistsError, RegionNotFoundError, TooManyRegionsError
 from service.errors.requests import (
     InvalidItemsError,
     InvalidTensorError,
@@ -82,6 +85,7 @@ __all__ = [
     "DrainingError",
     "InferenceError",
     "InvalidItemsError",
+    "InvalidRegionError",
     "InvalidTensorError",
     "LoadError",
     "MalformedMessageError",
@@ -93,6 +97,7 @@ __all__ = [
     "PermissionDeniedError",
     "QueueFullError",
     "RateLimitedError",
+    "RegionExistsError",
     "RegionNotFoundError",
     "RequestError",
     "SequenceBrokenError",
@@ -103,6 +108,7 @@ __all__ = [
     "StartError",
     "TaskMismatchError",
     "TooManyBytesError",
+    "TooManyRegionsError",
     "TooManySequencesError",
     "TooManyStreamsError",
     "UnauthenticatedError",

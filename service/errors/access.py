@@ -71,15 +71,6 @@ class TooManyBytesError(ServiceError):
 
 
 class UnsupportedError(ServiceError):
-    """The server never does that, whatever its settings; the message says why and what to do instead."""
+    """The server never does that, or not as it was started; the message says why and what to do instead."""
 
     code, reason = "FAILED_PRECONDITION", "UNSUPPORTED"
-
-
-class RegionNotFoundError(ServiceError):
-    """No shared memory is registered under that name, since none ever is."""
-
-    code, reason = "NOT_FOUND", "REGION_NOT_FOUND"
-
-    def __init__(self, kind: str, name: str) -> None:
-        super().__init__(f"Unable to find {kind} shared memory region: '{name}'", metadata={"region": name})

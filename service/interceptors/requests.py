@@ -39,6 +39,7 @@ class RequestInterceptor:
         readiness: Readiness,
         gate: Gate,
         tracing: Tracing,
+        quota: Quota,
         settings: Settings,
     ) -> None:
         self._handlers = handlers
@@ -48,7 +49,7 @@ class RequestInterceptor:
         self._tracing = tracing
         self._max_message_bytes = settings.max_message_bytes
         self._rate = RateLimit(settings.requests_per_second)
-        self._quota = Quota(max_streams=settings.max_streams, max_bytes=settings.max_inflight_mib * 2**20)
+        self._quota = quota
         # Health may be open to everybody: its watchers must not take the streams of others.
         self._health_quota = Quota(max_streams=settings.max_streams, max_bytes=settings.max_message_bytes)
         self._wrapped: dict[tuple[str, str], Any] = {}

@@ -25,21 +25,23 @@ _PREDICTING_RPCS = frozenset(
     | {"/menagerie.v1.PredictionService/" + name for name in ("Forecast", "ForecastStream")}
     | {_TENSORS + name for name in ("ModelInfer", "ModelStreamInfer")}
 )
-# These change nothing, since service.servicers.unavailable refuses every change; they tell how things are.
-_SHARED_MEMORY_VERBS = ("Status", "Register", "Unregister")
 _DESCRIBING_RPCS = frozenset(
     {"/menagerie.v1.ModelService/" + name for name in ("ListModels", "GetModel")}
     | {_TENSORS + name for name in ("ServerMetadata", "ModelReady", "ModelMetadata", "ModelConfig")}
     | {_TENSORS + name for name in ("ModelStatistics", "RepositoryIndex")}
-    | {_TENSORS + f"{kind}SharedMemory{verb}" for kind in ("System", "Cuda") for verb in _SHARED_MEMORY_VERBS}
+    | {_TENSORS + "SystemSharedMemoryStatus"}
+    # These change nothing, since service.servicers.unavailable refuses every change; they tell how things are.
+    | {_TENSORS + f"CudaSharedMemory{verb}" for verb in ("Status", "Register", "Unregister")}
     | {_TENSORS + name for name in ("TraceSetting", "LogSettings")}
 )
+_REGISTERING_RPCS = frozenset({_TENSORS + f"SystemSharedMemory{verb}" for verb in ("Register", "Unregister")})
+"""What they open is of other programs. They have a setting of their own, without which they change nothing."""
 _CHANGING_RPCS = frozenset({_TENSORS + name for name in ("RepositoryModelLoad", "RepositoryModelUnload")})
 
 ROLES: Mapping[str, Role] = {
     **dict.fromkeys(HEALTH_RPCS | _REFLECTION_RPCS | _DESCRIBING_RPCS, Role.READ),
     **dict.fromkeys(_PREDICTING_RPCS, Role.PREDICT),
-    **dict.fromkeys(_CHANGING_RPCS, Role.ADMIN),
+    **dict.fromkeys(_CHANGING_RPCS | _REGISTERING_RPCS, Role.ADMIN),
 }
 """Every RPC of the server, by its full name, and the role that it demands."""
 
@@ -88,7 +90,7 @@ class Gate:
             if role is not None and role not in token.roles:
                 raise PermissionDeniedError(token.name, method, role)
             name = token.name
-        if role is Role.ADMIN and not self._admin:
+        if role is Role.ADMIN and not self._admin and method not in _REGISTERING_RPCS:
             raise AdminDisabledError(method)
         return name
 

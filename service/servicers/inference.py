@@ -8,6 +8,7 @@ from inference import grpc_service_pb2 as pb
 from service.convert import configs, descriptions, statistics
 from service.errors import ModelNotFoundError, VersionNotFoundError
 from service.servicers.repository import RepositoryRpcs
+from service.servicers.shared_memory import SharedMemoryRpcs
 from service.servicers.tensors import TensorRpcs
 from service.servicers.unavailable import UnavailableRpcs
 
@@ -18,8 +19,11 @@ EXTENSIONS = (
 REPOSITORY_EXTENSION = "model_repository"
 """Where callers may load and unload."""
 
+MEMORY_EXTENSION = "system_shared_memory"
+"""Where they may register it."""
 
-class InferenceServicer(TensorRpcs, RepositoryRpcs, UnavailableRpcs):
+
+class InferenceServicer(TensorRpcs, RepositoryRpcs, SharedMemoryRpcs, UnavailableRpcs):
     """What server and models are; the other RPCs are in the parts that it inherits."""
 
     async def ServerLive(self, request: pb.ServerLiveRequest, context: Any) -> pb.ServerLiveResponse:  # noqa: N802, ARG002
@@ -44,6 +48,8 @@ class InferenceServicer(TensorRpcs, RepositoryRpcs, UnavailableRpcs):
         extensions = [*EXTENSIONS]
         if settings.admin and settings.control_mode == "explicit":
             extensions.append(REPOSITORY_EXTENSION)
+        if settings.system_shared_memory:
+            extensions.append(MEMORY_EXTENSION)
         return pb.ServerMetadataResponse(name=settings.server_name, version=self._version, extensions=extensions)
 
     async def ModelMetadata(self, request: pb.ModelMetadataRequest, context: Any) -> pb.ModelMetadataResponse:  # noqa: N802, ARG002

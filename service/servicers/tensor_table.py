@@ -18,6 +18,7 @@ from service.models.readiness import Readiness
 from service.models.sequences import Step
 from service.models.served_model import ServedModel
 from service.servicers.context import announce, blame
+from service.servicers.shared_tensors import SharedTensors
 from service.settings import Settings
 
 _UNKNOWN = "Request for unknown model:"
@@ -26,9 +27,12 @@ _UNKNOWN = "Request for unknown model:"
 class TableServicer(grpc_service_pb2_grpc.GRPCInferenceServiceServicer):
     """A part of the service; the parts have one RPC or another in common, so they are joined by inheritance."""
 
-    def __init__(self, table: ModelTable, readiness: Readiness, settings: Settings, *, version: str) -> None:
+    def __init__(
+        self, table: ModelTable, readiness: Readiness, memory: SharedTensors, settings: Settings, *, version: str
+    ) -> None:
         self._table = table
         self._readiness = readiness
+        self._memory = memory
         self._settings = settings
         self._version = version
         self._limits = Limits.of(settings)

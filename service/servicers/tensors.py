@@ -15,6 +15,7 @@ from service.convert import tensor_responses
 from service.convert.tensor_message import TensorRequest
 from service.errors import ServiceError, UnexpectedError
 from service.servicers.context import deadline_of
+from service.servicers.shared_tensors import NOTHING_SHARED, Exchange
 from service.servicers.streams import in_order
 from service.servicers.tensor_table import TableServicer
 from service.telemetry.call import current_call, log_failure
@@ -59,17 +60,27 @@ class TensorRpcs(TableServicer):
 
     async def _infer(self, request: TensorRequest, rpc_deadline: float | None) -> pb.ModelInferResponse:
         head = request.head
+        if head.places is None:
+            return await self._run(request, rpc_deadline, NOTHING_SHARED)
+        self._find(head.message.model_name, head.message.model_version, head.step)  # or nothing is read
+        async with self._memory.exchange(head.places, at_once=head.step is not None) as shared:
+            return await self._run(request, rpc_deadline, shared)
+
+    async def _run(self, request: TensorRequest, rpc_deadline: float | None, shared: Exchange) -> pb.ModelInferResponse:
+        head = request.head
         model = self._find(head.message.model_name, head.message.model_version, head.step)
         with model.metrics.request():
             with model.metrics.timed("decode"):
                 parameters = head.parameters
                 form = head.form(model.signature, self._limits, model.max_request_rows)
                 inputs = form.read(request.raw)
+                if shared.inputs:
+                    inputs |= form.read_shared(shared.inputs)
             priority, step = parameters.priority, parameters.step
             deadline = _earlier(rpc_deadline, model.timeout(parameters.timeout_seconds, priority))
             outputs = await model.infer(inputs, tuple(form.wanted), deadline, priority=priority, step=step)
             with model.metrics.timed("encode"):
-                return tensor_responses.response(request, model, form.wanted, outputs)
+                return tensor_responses.response(request, model, form.wanted, outputs, shared.outputs)
 
 
 def _earlier(deadline: float | None, timeout_seconds: float | None) -> float | None:

@@ -1,7 +1,7 @@
 """inference.GRPCInferenceService: what a caller must not have from a server that others share.
 
-Shared memory would let callers name memory of the machine, log and trace settings would let them name files on it. So
-the state is told as it is (nothing is shared, nothing is traced), and every change is refused.
+Shared memory of CUDA would let callers name memory of the GPU, log and trace settings would let them name files of the
+machine. So the state is told as it is (nothing is shared, nothing is traced), and every change is refused.
 """
 
 # ruff: noqa: ARG002, N802 -- the names and arguments of RPCs are given
@@ -16,7 +16,8 @@ from service.errors import RegionNotFoundError, UnsupportedError
 from service.servicers.tensor_table import TableServicer
 
 _NO_SHARED_MEMORY = (
-    "shared memory is not supported: this server never opens memory that a caller names; send the values in the request"
+    "CUDA shared memory is not supported: this server never opens memory of a GPU that a caller names; send the values "
+    "in the request"
 )
 _NO_TRACE = (
     "trace settings cannot be changed over the wire; the server's operator turns on OpenTelemetry spans with "
@@ -26,32 +27,14 @@ _NO_LOG = "log settings cannot be changed over the wire; the server's operator s
 
 
 class UnavailableRpcs(TableServicer):
-    """Shared memory, TraceSetting, LogSettings."""
-
-    async def SystemSharedMemoryStatus(
-        self, request: pb.SystemSharedMemoryStatusRequest, context: Any
-    ) -> pb.SystemSharedMemoryStatusResponse:
-        """No regions."""
-        _refuse_region("system", request.name)
-        return pb.SystemSharedMemoryStatusResponse()
-
-    async def SystemSharedMemoryRegister(
-        self, request: pb.SystemSharedMemoryRegisterRequest, context: Any
-    ) -> pb.SystemSharedMemoryRegisterResponse:
-        """Refused."""
-        raise UnsupportedError(_NO_SHARED_MEMORY)
-
-    async def SystemSharedMemoryUnregister(
-        self, request: pb.SystemSharedMemoryUnregisterRequest, context: Any
-    ) -> pb.SystemSharedMemoryUnregisterResponse:
-        """There is nothing to forget: clients call it before they begin."""
-        return pb.SystemSharedMemoryUnregisterResponse()
+    """CudaSharedMemory..., TraceSetting, LogSettings."""
 
     async def CudaSharedMemoryStatus(
         self, request: pb.CudaSharedMemoryStatusRequest, context: Any
     ) -> pb.CudaSharedMemoryStatusResponse:
         """No regions."""
-        _refuse_region("CUDA", request.name)
+        if request.name:
+            raise RegionNotFoundError("CUDA", request.name)
         return pb.CudaSharedMemoryStatusResponse()
 
     async def CudaSharedMemoryRegister(
@@ -91,8 +74,3 @@ class UnavailableRpcs(TableServicer):
                 "log_format": value(string_param=self._settings.log_format),
             }
         )
-
-
-def _refuse_region(kind: str, name: str) -> None:
-    if name:
-        raise RegionNotFoundError(kind, name)

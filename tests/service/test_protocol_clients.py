@@ -79,6 +79,11 @@ async def test_the_streaming_client(serve: Serve, python: str) -> None:
     await run(python, "streaming.py", calls.server.address)
 
 
+async def test_shared_memory(serve: Serve, python: str) -> None:
+    calls = await serve(system_shared_memory=True)
+    await run(python, "shared_memory.py", calls.server.address)
+
+
 async def test_loading_and_unloading(serve: Serve, tmp_path: Path, python: str) -> None:
     add_plain(tmp_path, "affine", plain_graphs.affine())
     broken = tmp_path / "broken" / "1" / MODEL_FILE

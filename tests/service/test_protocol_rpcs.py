@@ -86,6 +86,9 @@ async def test_only_extensions_that_are_true_are_named(serve: Serve, tmp_path: P
     assert not untrue & set(closed)
     opened = await serve(tmp_path, control_mode="explicit", admin=True)
     assert "model_repository" in (await opened.inference.ServerMetadata(pb.ServerMetadataRequest())).extensions
+    sharing = await serve(tmp_path, system_shared_memory=True)
+    named = (await sharing.inference.ServerMetadata(pb.ServerMetadataRequest())).extensions
+    assert untrue & set(named) == {"system_shared_memory"}
 
 
 async def config_of(calls: Calls, name: str) -> model_config_pb2.ModelConfig:

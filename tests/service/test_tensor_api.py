@@ -227,13 +227,6 @@ async def test_a_negative_priority_is_refused(calls: Calls) -> None:
     assert got.message == "parameter 'priority' is -1; send a positive number"
 
 
-async def test_shared_memory_is_refused(calls: Calls) -> None:
-    request = infer_request("affine", {"x": np.ones((1, 3), np.float32)})
-    request.inputs[0].parameters["shared_memory_region"].string_param = "region"
-    got = await failure(calls.inference.ModelInfer(request))
-    assert "shared memory is not supported" in got.message
-
-
 async def test_a_timeout_in_the_request_is_kept(calls: Calls) -> None:
     request = infer_request("busy", {"rounds": np.array([[200_000_000]], np.int64)})
     request.parameters["timeout"].int64_param = 50_000
