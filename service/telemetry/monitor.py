@@ -34,8 +34,9 @@ CLASSES = "predicted class"
 _PIXELS = 28
 """A grid of so many pixels by so many, or a little more, is enough to know how bright an image is."""
 _SMALLEST_SHARE = 1e-4
-_ROWS_AT_A_TIME = 64
-"""Rows that are gathered before anything is computed of them: it costs about as much for many rows as for one."""
+_ROWS_AT_A_TIME, _VALUES_AT_A_TIME = 256, 2**17
+"""Rows that are gathered before anything is computed of them, as it costs about as much for many rows as for one; fewer
+where they have more values, which nobody should have to wait for."""
 
 
 class Monitor:
@@ -55,7 +56,7 @@ class Monitor:
         self._lock = Lock()
         self._gathered: dict[Hashable, list[Tensors]] = {}
         """Answers that were not looked at yet; those of one shape together."""
-        self._rows = 0
+        self._gathered_rows, self._gathered_values = 0, 0
         metrics.before_scrape(self.publish)
 
     def observe(self, inputs: Tensors, outputs: Tensors) -> None:
@@ -66,14 +67,16 @@ class Monitor:
             return
         with self._lock:
             self._gathered.setdefault(tuple((name, value.shape[1:]) for name, value in kept.items()), []).append(kept)
-            self._rows += len(next(iter(kept.values())))
-        if self._rows >= _ROWS_AT_A_TIME:
+            self._gathered_rows += len(next(iter(kept.values())))
+            self._gathered_values += sum(value.size for value in kept.values())
+        if self._gathered_rows >= _ROWS_AT_A_TIME or self._gathered_values >= _VALUES_AT_A_TIME:
             self.publish()
 
     def publish(self) -> None:
         """Look at all answers so far."""
         with self._lock:
-            gathered, self._gathered, self._rows = self._gathered, {}, 0
+            gathered, self._gathered = self._gathered, {}
+            self._gathered_rows = self._gathered_values = 0
             for answers in gathered.values():
                 self._look({name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]})
 
@@ -104,7 +107,7 @@ class Monitor:
         if isinstance(task, SeriesTask) and SERIES_INPUT in tensors:
             history_NTF = tensors[SERIES_INPUT]
             values |= {feature.name: history_NTF[..., index] for index, feature in enumerate(task.features)}
-        return {name: np.asarray(value).reshape(len(value), -1) for name, value in values.items() if value.size}
+        return {name: np.ascontiguousarray(value).reshape(len(value), -1) for name, value in values.items() if value.size}
 
     def _observe_quantity(self, name: str, quantity: _Quantity, values_NV: NDArray[Any]) -> None:
         reference = quantity.reference
