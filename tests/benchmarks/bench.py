@@ -12,12 +12,9 @@ says more. Ctrl-C prints and writes what there is. Exit code 1: an answer was wr
 from __future__ import annotations
 
 import argparse
-import asyncio
 import shlex
 import signal
 import sys
-import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -25,16 +22,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from tests.benchmarks import cells, echo, h2load, reload, report, servers, workloads
+from tests.benchmarks import cells, echo, h2load, open_cells, reload, report, servers, workloads
 from tests.benchmarks.cells import Cell, Make, Running
 from tests.benchmarks.checking import Client
 from tests.benchmarks.floors import measure_echo, repeat_raw, search_raw
 from tests.benchmarks.models import BUILD
-from tests.benchmarks.open_loop import ARRIVALS, Lateness, Load, percentile
-from tests.benchmarks.results import OpenLoop, Reload, Results, describe, size_key
+from tests.benchmarks.open_loop import ARRIVALS, percentile
+from tests.benchmarks.results import Reload, Results, describe, size_key
 from tests.benchmarks.workloads import Workload
 
-SHARE_OF_CAPACITY = 0.7
 _ECHO_SECONDS = 0.5
 _LEFT_OUT = "left out: "
 _RELOAD_RATE, _RELOADS = 100, 5
@@ -168,30 +164,13 @@ class Bench:
                 measure_echo(echoes, self.results, size, cell.callers, min(self._options.seconds / 3, _ECHO_SECONDS))
 
     def _open_loop(self, server: Running, workload: Workload) -> None:
-        capacity = self._capacity(workload.name)
-        for arrivals, at_rate in ARRIVALS.items() if capacity else ():
+        for arrivals in ARRIVALS if 1 in self._options.items else ():
             with self.step(f"open loop: {workload.name}, {arrivals}"):
-                rate, seconds = SHARE_OF_CAPACITY * capacity, 5 * self._options.seconds
-                load = Load(server.address)
-                questions = [workload.question(1, row) for row in range(workloads.ROWS)]
-                taken = time.process_time()
-                asyncio.run(load.run_for(questions, at_rate(rate), seconds))
-                taken = (time.process_time() - taken) / seconds
-                outcomes = load.outcomes
-                p50, p95, p99 = (percentile(outcomes, percent) for percent in (50, 95, 99))
-                failed = dict(Counter(outcome.code for outcome in outcomes if outcome.code != "OK"))
-                wrong = sum(not outcome.right for outcome in outcomes)
-                kept = Lateness.of(outcomes, rate, seconds, taken)
-                self.results.open_loops.append(
-                    OpenLoop(
-                        *(workload.name, arrivals, SHARE_OF_CAPACITY, len(outcomes), failed, wrong, p50, p95, p99, kept)
-                    )
+                measured = open_cells.measure(
+                    server, workload, arrivals, seconds=self._options.seconds, connections=self._options.connections
                 )
-
-    def _capacity(self, workload: str) -> float:
-        """The most that a closed loop reached with single items; 0 without one."""
-        single = [c for c in self.results.cells if c.workload == workload and c.items == 1 and not c.problem]
-        return max((cell.requests_per_second for cell in single), default=0.0)
+                if measured:
+                    self.results.open_loops.append(measured)
 
     def _starts(self, asked: list[Workload]) -> None:
         flags = shlex.split(self._options.server_args)

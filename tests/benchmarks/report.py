@@ -129,7 +129,7 @@ def _open_loop_table(results: Results) -> Table:
         table.add_row(
             loop.workload,
             loop.arrivals,
-            _percent(loop.share),
+            f"{loop.share:.0%} to {loop.share_after:.0%}",
             f"{kept.asked_per_second:,.1f}",
             f"{kept.achieved_per_second:,.1f}",
             *(f"{value:,.2f}" for value in (loop.p50_ms, loop.p95_ms, loop.p99_ms)),

@@ -81,7 +81,9 @@ class OpenLoop:
     arrivals: str
     """A key of `ARRIVALS`."""
     share: float
-    """Of the capacity, which is the most that a closed loop of single items reached."""
+    """Of the capacity, which is what a closed loop of single items reached just before."""
+    share_after: float
+    """Of what it reached just after: more, where the machine has become slower meanwhile."""
     requests: int
     failed: dict[str, int]
     """By the status of gRPC."""
