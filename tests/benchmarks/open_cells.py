@@ -8,6 +8,7 @@ import time
 from collections import Counter
 
 from tests.benchmarks import cells, workloads
+from tests.benchmarks.canary import Canary
 from tests.benchmarks.cells import Running
 from tests.benchmarks.open_loop import ARRIVALS, Lateness, Load, percentile
 from tests.benchmarks.results import OpenLoop
@@ -32,8 +33,9 @@ def measure(
     rate, seconds_open = SHARE_OF_CAPACITY * capacity, 5 * seconds
     load = Load(server.address)
     questions = [workload.question(1, row) for row in range(workloads.ROWS)]
-    taken = time.process_time()
-    asyncio.run(load.run_for(questions, ARRIVALS[arrivals](rate), seconds_open))
+    canary, taken = Canary(), time.process_time()
+    with canary.singing():
+        asyncio.run(load.run_for(questions, ARRIVALS[arrivals](rate), seconds_open))
     taken = (time.process_time() - taken) / seconds_open
     outcomes = load.outcomes
     return OpenLoop(
@@ -47,6 +49,7 @@ def measure(
         p50_ms=percentile(outcomes, 50),
         p95_ms=percentile(outcomes, 95),
         p99_ms=percentile(outcomes, 99),
+        unevenness=canary.unevenness,
         generator=Lateness.of(outcomes, rate, seconds_open, taken),
     )
 

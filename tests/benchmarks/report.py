@@ -121,7 +121,7 @@ def _open_loop_table(results: Results) -> Table:
     table = Table(
         "workload", "arrivals", "of capacity", "asked/s", "achieved/s", "p50 ms", "p95 ms", "p99 ms", title=title
     )
-    for name in ("failed", "wrong", "generator"):
+    for name in ("failed", "wrong", "machine p99/p50", "generator"):
         table.add_column(name)
     for loop in results.open_loops:
         kept = loop.generator
@@ -135,6 +135,7 @@ def _open_loop_table(results: Results) -> Table:
             *(f"{value:,.2f}" for value in (loop.p50_ms, loop.p95_ms, loop.p99_ms)),
             ", ".join(f"{count} {code}" for code, count in loop.failed.items()) or "0",
             str(loop.wrong),
+            f"{loop.unevenness:.1f}",
             f"[red]fell behind, {late}[/]" if kept.behind else late,
         )
     return table

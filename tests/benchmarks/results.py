@@ -91,6 +91,8 @@ class OpenLoop:
     p50_ms: float
     p95_ms: float
     p99_ms: float
+    unevenness: float
+    """Of the machine meanwhile, as `Canary` tells it."""
     generator: Lateness
 
 
