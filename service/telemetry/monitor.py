@@ -107,7 +107,8 @@ class Monitor:
         if isinstance(task, SeriesTask) and SERIES_INPUT in tensors:
             history_NTF = tensors[SERIES_INPUT]
             values |= {feature.name: history_NTF[..., index] for index, feature in enumerate(task.features)}
-        return {name: np.ascontiguousarray(value).reshape(len(value), -1) for name, value in values.items() if value.size}
+        together = {name: np.ascontiguousarray(value) for name, value in values.items() if value.size}
+        return {name: value.reshape(len(value), -1) for name, value in together.items()}
 
     def _observe_quantity(self, name: str, quantity: _Quantity, values_NV: NDArray[Any]) -> None:
         reference = quantity.reference
