@@ -4,11 +4,10 @@ loaded nothing of a repository with the good model `affine` and the file `broken
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 
 import numpy as np
 import tritonclient.grpc as triton
-from tritonclient.utils import InferenceServerException
+from refusals import refused
 
 
 def main(address: str) -> None:
@@ -37,15 +36,6 @@ def infer(client: triton.InferenceServerClient) -> float:
     asked = triton.InferInput("x", [1, 3], "FP32")
     asked.set_data_from_numpy(np.ones((1, 3), np.float32))
     return float(client.infer("affine", [asked]).as_numpy("y")[0, 0])
-
-
-def refused(call: Callable[[], object], text: str) -> None:
-    try:
-        result = call()
-    except InferenceServerException as exc:
-        assert text in exc.message(), exc
-    else:
-        raise AssertionError(f"not refused with {text!r}: {result}")
 
 
 if __name__ == "__main__":

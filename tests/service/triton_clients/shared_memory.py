@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Callable
 
 import numpy as np
 import tritonclient.grpc as triton
 import tritonclient.utils.shared_memory as shm
-from tritonclient.utils import InferenceServerException, serialize_byte_tensor
+from refusals import refused
+from tritonclient.utils import serialize_byte_tensor
 
 SIZE = 4096
 
@@ -77,16 +77,6 @@ def wanted(name: str, size: int, offset: int) -> triton.InferRequestedOutput:
     output = triton.InferRequestedOutput(name)
     output.set_shared_memory("mine", size, offset)
     return output
-
-
-def refused(call: Callable[[], object], text: str, status: str) -> None:
-    try:
-        result = call()
-    except InferenceServerException as exc:
-        assert text in exc.message(), exc
-        assert status in exc.status(), exc
-    else:
-        raise AssertionError(f"not refused with {text!r}: {result}")
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
 
 import ml_dtypes  # comes with tritonclient
 import numpy as np
 import tritonclient.grpc as triton
+from refusals import refused
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 
@@ -204,16 +204,6 @@ def tensor(name: str, values: np.ndarray) -> triton.InferInput:
     asked = triton.InferInput(name, list(values.shape), np_to_triton_dtype(values.dtype))
     asked.set_data_from_numpy(values)
     return asked
-
-
-def refused(call: Callable[[], object], text: str, status: str = "") -> None:
-    try:
-        result = call()
-    except InferenceServerException as exc:
-        assert text in exc.message(), exc
-        assert status in exc.status(), exc
-    else:
-        raise AssertionError(f"not refused with {text!r}: {result}")
 
 
 if __name__ == "__main__":
