@@ -22,17 +22,16 @@ from numpy.typing import NDArray
 
 from service.backend.contract import Tensors
 from service.telemetry.model_metrics import ModelMetrics
-from zoo.card import IMAGE_INPUT, PROBABILITIES, SERIES_INPUT, Card, ColumnStatistics, ImageTask, SeriesTask
+from zoo.card import CHANNELS, IMAGE_INPUT, PROBABILITIES, SERIES_INPUT, Card, ColumnStatistics, ImageTask, SeriesTask
 
 MEMORY_ROWS = 1000
 """Rows until one counts half; more where there are many classes."""
 ROWS_PER_BIN = 20
 """An index over fewer rows than this for each bin is mostly noise, and not published."""
-CHANNELS = ("red", "green", "blue")
 CLASSES = "predicted class"
 """The quantity under which the drift of the predicted classes stands."""
 _PIXELS = 28
-"""A grid of so many pixels by so many, or a little more, is enough to know how bright an image is."""
+"""A grid of so many pixels by so many, and less than twice as many, is enough to know how bright an image is."""
 _SMALLEST_SHARE = 1e-4
 _ROWS_AT_A_TIME, _VALUES_AT_A_TIME = 256, 2**17
 """Rows that are gathered before anything is computed of them, as it costs about as much for many rows as for one; fewer

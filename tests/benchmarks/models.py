@@ -27,6 +27,7 @@ from zoo.repository import MODEL_FILE
 BUILD = Path(__file__).parents[2] / "build" / "benchmarks"
 NAMES = ("resnet18", "resnet18-int8", "resnet50", "resnet50-int8", "text", "forecaster", "pixel")
 CLASSES = 1000
+LABELS = tuple(f"class {number}" for number in range(CLASSES))
 HORIZON = 24
 _SEED = 0
 _PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime-gpu")
@@ -66,7 +67,7 @@ def _make_image(backbone_name: str) -> tuple[bytes, Any]:
     _settle_batch_norm(classifier, torch.from_numpy(pixels(8, seed=900)))
     resize = backbone.preprocessing.resize
     golden = make_golden(photographs(2, seed=700), resize, torch_run(classifier.eval()), atol=1e-3, rtol=1e-2)
-    task = ImageTask(labels=_labels(CLASSES), resize=resize)
+    task = ImageTask(labels=LABELS, resize=resize)
     return export_image_classifier(classifier, resize), _card(backbone_name, task, golden, _channels())
 
 
@@ -98,20 +99,16 @@ def _make_pixel() -> tuple[bytes, Any]:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     checker.check_model(model)
-    task = ImageTask(labels=_labels(CLASSES), resize=Resize(height_px=SIDE_PX, width_px=SIDE_PX))
+    task = ImageTask(labels=LABELS, resize=Resize(height_px=SIDE_PX, width_px=SIDE_PX))
     return model.SerializeToString(), _card("pixel", task, reference=_channels())
-
-
-def _labels(count: int) -> tuple[str, ...]:
-    return tuple(f"class {number}" for number in range(count))
 
 
 def _channels() -> dict[str, Any]:
     """What a training run writes into the card about its pictures, against which the server compares all that come."""
-    from zoo.card import ColumnStatistics
+    from zoo.card import CHANNELS, ColumnStatistics
 
     pictures = pixels(32, seed=800)
-    return {name: ColumnStatistics.of(pictures[..., channel]) for channel, name in enumerate(("red", "green", "blue"))}
+    return {name: ColumnStatistics.of(pictures[..., channel]) for channel, name in enumerate(CHANNELS)}
 
 
 def _settle_batch_norm(network: Any, batch: Any) -> None:

@@ -20,6 +20,7 @@ from zoo.card.history import Calibration, Provenance
 from zoo.card.samples import Golden, GoldenSample
 from zoo.card.statistics import ColumnStatistics, Distribution
 from zoo.card.tasks import (
+    CHANNELS,
     CLASS_ACTIVATION,
     FORECAST,
     IMAGE_INPUT,
@@ -42,6 +43,7 @@ CARD_KEY = "menagerie.card"
 
 __all__ = [
     "CARD_KEY",
+    "CHANNELS",
     "CLASS_ACTIVATION",
     "FORECAST",
     "IMAGE_INPUT",

@@ -11,6 +11,8 @@ from zoo.card.base import Part
 IMAGE_INPUT, TEXT_INPUT, SERIES_INPUT = "image", "text", "history"
 PROBABILITIES, LOGITS, FORECAST = "probabilities", "logits", "forecast"
 CLASS_ACTIVATION = "class_activation"
+CHANNELS = ("red", "green", "blue")
+"""Of an image, in this order."""
 UNKNOWN_TOKEN_RATE = "unknown_token_rate"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.images.datasets import EvaluationImages
-from zoo.card import ColumnStatistics, Distribution
+from zoo.card import CHANNELS, ColumnStatistics, Distribution
 
 
 def channel_statistics(images: EvaluationImages) -> dict[str, ColumnStatistics]:
@@ -19,7 +19,7 @@ def channel_statistics(images: EvaluationImages) -> dict[str, ColumnStatistics]:
         pixels = images.pixels(item)
         for channel in range(3):
             counts[channel] += np.bincount(pixels[..., channel].ravel(), minlength=256)
-    return {name: _statistics(counts[channel]) for channel, name in enumerate(("red", "green", "blue"))}
+    return {name: _statistics(counts[channel]) for channel, name in enumerate(CHANNELS)}
 
 
 def _statistics(histogram: NDArray[np.int64]) -> ColumnStatistics:
